@@ -1,0 +1,1 @@
+"""The built-in adapters: one file per backend, its deviations beside it."""

@@ -1,0 +1,205 @@
+"""PyTorch: torch.nn.functional as its users call it; eager, compiled, and on CUDA."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from lossproof import Adapter, Call, Unavailable
+
+
+class TorchAdapter(Adapter):
+    """Eager PyTorch on the CPU."""
+
+    name = "torch"
+    backend = "torch"
+    version = torch.__version__
+    device = "cpu"
+
+    def from_numpy(self, array: Any) -> torch.Tensor:
+        if array.dtype == ml_dtypes.bfloat16:
+            return torch.from_numpy(array.view(np.int16)).view(torch.bfloat16).to(self.device)
+        return torch.from_numpy(array).to(self.device)
+
+    def to_numpy(self, array: torch.Tensor) -> Any:
+        array = array.detach().cpu()
+        if array.dtype == torch.bfloat16:
+            return array.view(torch.int16).numpy().view(ml_dtypes.bfloat16)
+        return array.numpy()
+
+    def value_and_gradients(
+        self,
+        function: Call,
+        arrays: Mapping[str, Any],
+        wrt: tuple[str, ...],
+        *,
+        cotangent: Any = None,
+    ) -> tuple[Any, Mapping[str, Any]]:
+        leaves = {name: arrays[name].detach().requires_grad_() for name in wrt}
+        value = function(*{**arrays, **leaves}.values())
+        seed = torch.ones_like(value) if cotangent is None else cotangent
+        gradients = torch.autograd.grad(value, list(leaves.values()), seed)
+        return value, dict(zip(leaves, gradients, strict=True))
+
+    # -- functions that PyTorch has ------------------------------------------------------------
+
+    def l2_loss(self, prediction: Any, target: Any, *, reduction: str, half: bool) -> Any:
+        loss = F.mse_loss(prediction, target, reduction=reduction)
+        return 0.5 * loss if half else loss
+
+    def euclidean_distance(self, prediction: Any, target: Any, *, axis: int) -> Any:
+        return torch.linalg.vector_norm(prediction - target, dim=axis)
+
+    def sigmoid(self, logits: Any) -> Any:
+        return torch.sigmoid(logits)
+
+    def log_sigmoid(self, logits: Any) -> Any:
+        return F.logsigmoid(logits)
+
+    def softmax(self, logits: Any, *, axis: int) -> Any:
+        return F.softmax(logits, dim=axis)
+
+    def log_softmax(self, logits: Any, *, axis: int) -> Any:
+        return F.log_softmax(logits, dim=axis)
+
+    def softmax_cross_entropy(
+        self, logits: Any, target: Any, *, axis: int, label_smoothing: float, reduction: str
+    ) -> Any:
+        # cross_entropy wants the classes at dimension 1, or alone.
+        if logits.ndim > 1:
+            logits, target = logits.movedim(axis, 1), target.movedim(axis, 1)
+        return F.cross_entropy(
+            logits, target, reduction=reduction, label_smoothing=label_smoothing
+        )
+
+    def sparse_softmax_cross_entropy(
+        self,
+        logits: Any,
+        labels: Any,
+        *,
+        axis: int,
+        weight: Any,
+        ignore_index: int | None,
+        label_smoothing: float,
+        reduction: str,
+    ) -> Any:
+        if logits.ndim > 1:
+            logits = logits.movedim(axis, 1)
+        ignoring = {} if ignore_index is None else {"ignore_index": ignore_index}
+        return F.cross_entropy(
+            logits,
+            labels,
+            weight=weight,
+            reduction=reduction,
+            label_smoothing=label_smoothing,
+            **ignoring,
+        )
+
+    def binary_cross_entropy(
+        self, probabilities: Any, target: Any, *, weight: Any, reduction: str
+    ) -> Any:
+        return F.binary_cross_entropy(probabilities, target, weight=weight, reduction=reduction)
+
+    def sigmoid_cross_entropy(
+        self, logits: Any, target: Any, *, weight: Any, pos_weight: Any, reduction: str
+    ) -> Any:
+        return F.binary_cross_entropy_with_logits(
+            logits, target, weight=weight, pos_weight=pos_weight, reduction=reduction
+        )
+
+    # -- functions that its users compose ------------------------------------------------------
+
+    def cross_entropy(
+        self, probabilities: Any, target: Any, *, axis: int, reduction: str
+    ) -> Any:
+        loss = -torch.special.xlogy(target, probabilities).sum(dim=axis)
+        return {"none": loss, "sum": loss.sum(), "mean": loss.mean()}[reduction]
+
+    def pspnet_resize_labels(self, labels: Any, *, size: tuple[int, int]) -> Any:
+        # interpolate has no integer kernel beyond uint8; label maps go through float.
+        resized = F.interpolate(labels[:, None].float(), size=size, mode="nearest")
+        return resized[:, 0].to(labels.dtype)
+
+    def pspnet_loss(self, logits: Any, labels: Any, *, num_classes: int, reduction: str) -> Any:
+        resized = self.pspnet_resize_labels(labels, size=tuple(logits.shape[1:3]))
+        resized = resized.masked_fill(resized >= num_classes, 255)
+        return F.cross_entropy(
+            logits.permute(0, 3, 1, 2), resized, ignore_index=255, reduction=reduction
+        )
+
+    def pspnet_total_loss(
+        self, logits: Any, aux_logits: Any, labels: Any, *, num_classes: int, aux_weight: float
+    ) -> Any:
+        main = self.pspnet_loss(logits, labels, num_classes=num_classes, reduction="mean")
+        auxiliary = self.pspnet_loss(aux_logits, labels, num_classes=num_classes, reduction="mean")
+        return main + aux_weight * auxiliary
+
+    def pspnet_predict(self, logits: Any) -> Any:
+        return logits.argmax(dim=-1)
+
+    def mask_rcnn_mask_loss(
+        self, target_masks: Any, target_class_ids: Any, pred_masks: Any
+    ) -> Any:
+        own, target = self._positive_masks(target_masks, target_class_ids, pred_masks)
+        if own.numel() == 0:
+            return pred_masks.new_zeros((), requires_grad=True) + 0 * pred_masks[:0].sum()
+        return F.binary_cross_entropy(own, target)
+
+    def mask_rcnn_mask_loss_with_logits(
+        self, target_masks: Any, target_class_ids: Any, mask_logits: Any
+    ) -> Any:
+        own, target = self._positive_masks(target_masks, target_class_ids, mask_logits)
+        if own.numel() == 0:
+            return mask_logits.new_zeros((), requires_grad=True) + 0 * mask_logits[:0].sum()
+        return F.binary_cross_entropy_with_logits(own, target)
+
+    def _positive_masks(
+        self, target_masks: Any, target_class_ids: Any, masks: Any
+    ) -> tuple[Any, Any]:
+        b, r = torch.where(target_class_ids > 0)
+        return masks[b, r, :, :, target_class_ids[b, r]], target_masks[b, r]
+
+    def mask_rcnn_select_masks(self, pred_masks: Any, class_ids: Any) -> Any:
+        index = class_ids[:, :, None, None, None].expand(*pred_masks.shape[:-1], 1)
+        return pred_masks.gather(-1, index)[..., 0]
+
+
+class TorchCompileAdapter(TorchAdapter):
+    """The same functions under torch.compile with its default backend."""
+
+    name = "torch-compile"
+
+    def evaluate(self, function: Call, arrays: Mapping[str, Any]) -> Any:
+        return torch.compile(function)(*arrays.values())
+
+    def value_and_gradients(
+        self,
+        function: Call,
+        arrays: Mapping[str, Any],
+        wrt: tuple[str, ...],
+        *,
+        cotangent: Any = None,
+    ) -> tuple[Any, Mapping[str, Any]]:
+        return super().value_and_gradients(
+            torch.compile(function), arrays, wrt, cotangent=cotangent
+        )
+
+
+class TorchCudaAdapter(TorchAdapter):
+    """Eager PyTorch on the first CUDA device."""
+
+    name = "torch-cuda"
+    device = "cuda"
+
+    def __init__(self) -> None:
+        if not torch.cuda.is_available():
+            raise Unavailable("no CUDA device is available to PyTorch")
+        self.device_name = torch.cuda.get_device_name()
+
+    def synchronize(self) -> None:
+        torch.cuda.synchronize()

@@ -1,0 +1,1 @@
+"""The cases: one folder per function, one YAML file per topic."""

@@ -1,0 +1,1 @@
+"""The specification: pages of numbered clauses, and JSON Schemas."""

@@ -1,0 +1,98 @@
+"""The adapter: the one class that a backend implements to be put under test.
+
+Kept free of imports that cost time, so that ``lossproof --help`` stays quick.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from lossproof.errors import Unsupported
+
+ALL_DTYPES = ("float64", "float32", "float16", "bfloat16")
+
+
+@dataclass(frozen=True, eq=False)
+class Call:
+    """One function of one adapter with its keyword parameters bound; called on native arrays.
+
+    ``function`` is the name in the specification's table. Parameters that are arrays (weights) are
+    native already.
+    """
+
+    adapter: Adapter
+    function: str
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+
+    def __call__(self, *arrays: Any) -> Any:
+        return getattr(self.adapter, self.function)(*arrays, **self.parameters)
+
+
+class Adapter:
+    """A backend under test. Subclass it and define the functions that the backend has.
+
+    A method is named after a function of the specification and takes its arrays by position and
+    all its parameters by keyword, as in ``def softmax(self, logits, *, axis)``. A function that
+    the class does not define is reported as unsupported; raise ``Unsupported("why")`` for a single
+    call. Everything else that a method raises counts as the backend's answer.
+
+    A constructor that finds its framework or device missing raises ``Unavailable("why")``.
+    """
+
+    name: ClassVar[str] = ""
+    """What the adapter is called on the command line and in reports."""
+
+    backend: ClassVar[str] = ""
+    """The framework that is under test, by default the adapter's name."""
+
+    dtypes: ClassVar[tuple[str, ...]] = ALL_DTYPES
+    """The floating-point dtypes that the backend supports."""
+
+    version: str = "unknown"
+    """The framework's version."""
+
+    device: str = "cpu"
+    """The device that the functions run on."""
+
+    def from_numpy(self, array: Any) -> Any:
+        """Turn a NumPy array (bfloat16 as ``ml_dtypes.bfloat16``) into the backend's array."""
+        return array
+
+    def to_numpy(self, array: Any) -> Any:
+        """Turn a result back into a NumPy array of the same dtype, waiting for it if need be."""
+        import numpy as np
+
+        return np.asarray(array)
+
+    def evaluate(self, function: Call, arrays: Mapping[str, Any]) -> Any:
+        """Evaluate ``function(*arrays.values())``; adapters of compilers compile it first."""
+        return function(*arrays.values())
+
+    def value_and_gradients(
+        self,
+        function: Call,
+        arrays: Mapping[str, Any],
+        wrt: tuple[str, ...],
+        *,
+        cotangent: Any = None,
+    ) -> tuple[Any, Mapping[str, Any]]:
+        """Evaluate ``function(*arrays.values())`` and its gradients with the backend's autograd.
+
+        Args:
+            function: callable on native arrays, in the order of the specification's table.
+            arrays: native arrays by name.
+            wrt: names of the arrays to differentiate with respect to.
+            cotangent: native array of the result's shape that weights its elements; ones if None.
+
+        Returns:
+            The result, and one gradient per name in ``wrt``.
+
+        Raises:
+            Unsupported: the backend has no gradients (which is what this default says).
+        """
+        raise Unsupported("this adapter defines no value_and_gradients")
+
+    def synchronize(self) -> None:
+        """Wait until the device has done all that was asked of it; benchmarks call it."""

@@ -1,0 +1,146 @@
+"""The command line. Each command's module is imported when the command runs, not before."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from lossproof.errors import LossproofError
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run ``lossproof``; returns the exit status: 0 conforms, 1 something fails, 2 bad usage."""
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    try:
+        return int(options.command(options))
+    except LossproofError as error:
+        print(f"lossproof: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("lossproof: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # The reader of a pipe (head, say) has seen enough.
+        sys.stderr.close()
+        return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    from lossproof import __version__
+
+    parser = argparse.ArgumentParser(
+        prog="lossproof",
+        description="Conformance test suite and specification for neural-network loss functions.",
+    )
+    parser.add_argument("--version", action="version", version=f"lossproof {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    run = commands.add_parser(
+        "run",
+        help="run cases on backends and say which conform",
+        description="Run cases on backends. Without --adapter, on every installed backend. "
+        "Exit status 0: all conform; 1: something fails; 2: bad usage or input.",
+    )
+    _add_cases(run)
+    _add_adapters(run)
+    run.add_argument(
+        "--function", "-f", action="append", default=[], metavar="F",
+        help="only cases of this function (may be repeated)",
+    )  # fmt: skip
+    run.add_argument(
+        "--dtype", "-d", action="append", default=[], metavar="D",
+        help="only this dtype: float64, float32, float16, bfloat16 (may be repeated)",
+    )  # fmt: skip
+    run.add_argument("--json", type=Path, metavar="FILE", help="write all results as JSON")
+    run.add_argument("--junit", type=Path, metavar="FILE", help="write results as JUnit XML")
+    run.add_argument(
+        "--verbose", "-v", action="store_true",
+        help="list deviations, misses of recommended cases and what is unsupported, too",
+    )  # fmt: skip
+    run.add_argument(
+        "--isolate", action="store_true",
+        help="run each adapter in a process of its own: a crash or hang costs one case",
+    )  # fmt: skip
+    run.add_argument(
+        "--timeout", type=_seconds, default=60.0, metavar="S",
+        help="with --isolate, seconds that a case may take (default: 60)",
+    )  # fmt: skip
+    run.set_defaults(command=_run)
+
+    explain = commands.add_parser(
+        "explain", help="show a case: inputs, clause, expected, tolerance, what backends give"
+    )
+    explain.add_argument("case", metavar="CASE", help="a case's id (or a pattern)")
+    _add_adapters(explain)
+    explain.set_defaults(command=_explain)
+
+    repro = commands.add_parser(
+        "repro", help="print a standalone script that shows what a backend does, to file upstream"
+    )
+    repro.add_argument("case", metavar="CASE", help="a case's id")
+    repro.add_argument("--adapter", "-a", required=True, metavar="A", help="the adapter")
+    repro.add_argument("--dtype", "-d", metavar="D", help="the dtype (default: the case's first)")
+    repro.set_defaults(command=_repro)
+
+    certify = commands.add_parser(
+        "certify", help="recompute stored expectations and tolerances with the oracle"
+    )
+    _add_cases(certify)
+    certify.add_argument("--write", action="store_true", help="store what is new or different")
+    certify.add_argument(
+        "--jobs", "-j", type=int, metavar="N", help="processes (default: one per core)"
+    )
+    certify.set_defaults(command=_certify)
+    return parser
+
+
+def _add_cases(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "cases", nargs="*", metavar="CASES",
+        help="case files, folders, ids or beginnings of ids (default: all of lossproof's own)",
+    )  # fmt: skip
+
+
+def _add_adapters(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--adapter", "-a", action="append", default=[], metavar="A",
+        help="a name, path/to/file.py[:Class] or package.module:Class (may be repeated)",
+    )  # fmt: skip
+
+
+def _seconds(text: str) -> float:
+    value = float(text)
+    if not value > 0:
+        raise argparse.ArgumentTypeError("must be above 0")
+    return value
+
+
+def _run(options: argparse.Namespace) -> int:
+    from lossproof.commands.run import run
+
+    return run(options)
+
+
+def _explain(options: argparse.Namespace) -> int:
+    from lossproof.commands.explain import explain
+
+    return explain(options)
+
+
+def _repro(options: argparse.Namespace) -> int:
+    from lossproof.commands.repro import repro
+
+    return repro(options)
+
+
+def _certify(options: argparse.Namespace) -> int:
+    from lossproof.commands.certify import certify
+
+    return certify(options)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

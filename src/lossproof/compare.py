@@ -1,0 +1,150 @@
+"""Compare an actual output with the expected one."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from lossproof.case import Expected, Sketch, Tolerance
+from lossproof.dtypes import FLOAT_TYPES, FloatType
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Outcome for one output, with its worst element.
+
+    ``error`` and ``allowed`` are absolute; ``error_ulp`` is in ULPs of the dtype at the expected
+    value. All three are None where no finite error exists (wrong shape, NaN for a number, exact
+    integers, sums of large tensors for the ULPs).
+    """
+
+    ok: bool
+    message: str = ""
+    error: float | None = None
+    allowed: float | None = None
+    error_ulp: float | None = None
+    flushed: bool = False
+
+
+def compare(actual: Any, expected: Expected, tolerance: Tolerance | None, dtype: str) -> Comparison:
+    """Compare one output of the given dtype.
+
+    Shape, dtype and the places of NaN, infinities and (where demanded) zeros have to agree;
+    finite elements may differ by the tolerance. ``flushed`` says that the output is right only
+    if subnormal results may be zero.
+    """
+    if not isinstance(actual, np.ndarray) and not isinstance(actual, np.generic):
+        return Comparison(False, f"to_numpy gave {type(actual).__name__}, not a NumPy array")
+    actual = np.asarray(actual)
+    shape = expected.shape
+    if actual.shape != shape:
+        return Comparison(False, f"shape {actual.shape} where {shape} is due")
+    if dtype not in FLOAT_TYPES or tolerance is None:
+        return _compare_integers(actual, expected)
+    if actual.dtype != FLOAT_TYPES[dtype].numpy:
+        return Comparison(False, f"dtype {actual.dtype} where {dtype} is due")
+    if isinstance(expected, Sketch):
+        return _compare_sums(actual, expected, tolerance)
+    return _compare_floats(actual.astype(np.float64), expected, tolerance, FLOAT_TYPES[dtype])
+
+
+def _compare_integers(actual: npt.NDArray[Any], expected: Expected) -> Comparison:
+    if not np.issubdtype(actual.dtype, np.integer):
+        return Comparison(False, f"dtype {actual.dtype} where an integer dtype is due")
+    if isinstance(expected, Sketch):
+        sums = expected.of(actual)
+        if np.array_equal(sums, expected.sums):
+            return Comparison(True)
+        return Comparison(False, f"{int((sums != expected.sums).sum())} block sums differ")
+    wrong = actual != expected
+    if not wrong.any():
+        return Comparison(True)
+    where = tuple(int(i) for i in np.argwhere(wrong)[0])
+    return Comparison(
+        False,
+        f"{int(wrong.sum())} of {wrong.size} elements differ, "
+        f"first at {_place(where)}: {actual[where]} where {expected[where]} is due",
+    )
+
+
+def _compare_sums(actual: npt.NDArray[Any], expected: Sketch, tolerance: Tolerance) -> Comparison:
+    error = np.abs(expected.of(actual) - expected.sums)
+    allowed = tolerance.abs + tolerance.rel * np.abs(expected.sums)
+    if not np.isfinite(error).all():
+        count = int((~np.isfinite(actual.astype(np.float64))).sum())
+        return Comparison(False, f"{count} elements of {actual.size} are not finite")
+    worst = np.unravel_index(int(np.argmax(error)), error.shape)
+    result = Comparison(
+        bool((error <= allowed).all()), error=float(error[worst]), allowed=float(allowed[worst])
+    )
+    if result.ok:
+        return result
+    pattern, block = (int(i) for i in worst)
+    message = (
+        f"the sum of block {block} against sign pattern {pattern} is off by {error[worst]:.3g}, "
+        f"{allowed[worst]:.3g} is allowed"
+    )
+    return Comparison(False, message, result.error, result.allowed)
+
+
+def _compare_floats(
+    actual: Floats, expected: Floats, tolerance: Tolerance, dtype: FloatType
+) -> Comparison:
+    if not actual.size:
+        return Comparison(True)
+    with np.errstate(invalid="ignore", over="ignore"):
+        allowed = tolerance.abs + tolerance.rel * np.abs(expected)
+        error = np.abs(actual - expected)
+        close = error <= allowed
+        # Near the end of the range an overflow to infinity is a correct rounding.
+        overflow = np.isinf(actual) & (np.sign(actual) == np.sign(expected))
+        close |= overflow & (np.abs(expected) + allowed >= dtype.overflow_threshold)
+        close |= np.isnan(actual) & np.isnan(expected)
+        close |= actual == expected
+        if tolerance.zeros:
+            close &= (expected != 0) | (actual == 0)
+        flush = (
+            ~close
+            & (actual == 0)
+            & (np.abs(expected) < dtype.smallest_normal * (1 + 8 * dtype.unit_roundoff))
+        )
+        ulps = error / dtype.ulp(np.where(np.isfinite(expected), expected, 1.0))
+    wrong = ~close & ~flush
+    judged = wrong if wrong.any() else ~flush & np.isfinite(error)
+    if not judged.any():
+        return Comparison(True, flushed=bool(flush.any()))
+    # The worst element: not finite where a number is due first, then by share of the allowed error.
+    share = np.where(judged, np.where(np.isfinite(error), error / np.maximum(allowed, 5e-324), np.inf), -1.0)
+    worst = np.unravel_index(int(np.argmax(share)), share.shape)
+    finite = bool(np.isfinite(error[worst]))
+    numbers = (
+        (float(error[worst]), float(allowed[worst]), float(ulps[worst])) if finite else (None,) * 3
+    )
+    if not wrong.any():
+        return Comparison(True, "", *numbers, flushed=bool(flush.any()))
+    place = tuple(int(i) for i in worst)
+    message = (
+        f"{int(wrong.sum())} of {wrong.size} elements are wrong, worst at {_place(place)}: "
+        f"{_show(actual[worst])} where {_show(expected[worst])} is due"
+    )
+    if finite:
+        must = "must be exactly 0" if tolerance.zeros and expected[worst] == 0 else (
+            f"off by {error[worst]:.3g} ({ulps[worst]:.3g} ULP), {allowed[worst]:.3g} is allowed"
+        )  # fmt: skip
+        message += f", {must}"
+    return Comparison(False, message, *numbers)
+
+
+def _place(index: tuple[int, ...]) -> str:
+    return "[" + ", ".join(map(str, index)) + "]" if index else "the scalar"
+
+
+def _show(value: Any) -> str:
+    number = float(value)
+    return f"{number:.9g}" if math.isfinite(number) else str(number)

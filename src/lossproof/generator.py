@@ -1,0 +1,81 @@
+"""Random inputs, specified to the bit in spec/generator.md so that any language can rebuild them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+KINDS: Mapping[str, tuple[str, ...]] = {
+    "normal": ("scale", "shift", "bits"),
+    "uniform": ("low", "high", "bits"),
+    "integers": ("low", "high"),
+    "choice": ("of",),
+    "one_hot": (),
+}
+
+_GAMMA = np.uint64(0x9E3779B97F4A7C15)
+_MIX1 = np.uint64(0xBF58476D1CE4E5B9)
+_MIX2 = np.uint64(0x94D049BB133111EB)
+
+
+def splitmix64(seed: int, count: int) -> npt.NDArray[np.uint64]:
+    """The first ``count`` outputs of SplitMix64 (Steele, Lea and Flood, OOPSLA 2014) from ``seed``."""
+    with np.errstate(over="ignore"):
+        z = np.uint64(seed) + np.arange(1, count + 1, dtype=np.uint64) * _GAMMA
+        z = (z ^ (z >> np.uint64(30))) * _MIX1
+        z = (z ^ (z >> np.uint64(27))) * _MIX2
+    return z ^ (z >> np.uint64(31))
+
+
+def round_significand(values: npt.NDArray[np.float64], bits: int) -> npt.NDArray[np.float64]:
+    """Round to ``bits`` significant bits, ties to even (8 bits fit every dtype under test)."""
+    mantissa, exponent = np.frexp(values)
+    return np.ldexp(np.rint(np.ldexp(mantissa, bits)), exponent - bits)
+
+
+def generate(spec: Mapping[str, Any]) -> npt.NDArray[Any]:
+    """Build the array that a ``{random: …}`` description stands for.
+
+    Returns float64, or int64 for ``integers`` and for a ``choice`` of integers, in C order.
+    """
+    kind, shape = spec["random"], tuple(spec["shape"])
+    count = math.prod(shape)
+    if kind == "one_hot":
+        *rows, classes = shape
+        picked = _scaled(splitmix64(spec["seed"], math.prod(rows)), classes)
+        return np.eye(classes, dtype=np.float64)[picked].reshape(shape)
+    z = splitmix64(spec["seed"], count)
+    if kind == "integers":
+        low, high = spec.get("low", 0), spec["high"]
+        return (low + _scaled(z, high - low)).reshape(shape)
+    if kind == "choice":
+        options = np.asarray(spec["of"])
+        return options[_scaled(z, len(options))].reshape(shape)
+    if kind == "uniform":
+        low, high = float(spec.get("low", 0.0)), float(spec.get("high", 1.0))
+        steps = (2 * (z >> np.uint64(48)).astype(np.float64) + 1) / 2.0**17
+        values = low + (high - low) * steps
+    else:
+        # The sum of four 16-bit fields (Irwin-Hall) needs no transcendental function, so every
+        # language gets the same bits.
+        fields = [(z >> np.uint64(16 * i)) & np.uint64(0xFFFF) for i in range(4)]
+        total = sum(field.astype(np.float64) for field in fields)
+        values = (total - 131070.0) * (float(spec.get("scale", 1.0)) / 32768.0)
+        values = values + float(spec.get("shift", 0.0))
+    return round_significand(values, int(spec.get("bits", 8))).reshape(shape)
+
+
+def _scaled(z: npt.NDArray[np.uint64], n: int) -> npt.NDArray[np.int64]:
+    """Map 64-bit outputs to 0 … n−1 by the high 32 bits times n."""
+    return (((z >> np.uint64(32)) * np.uint64(n)) >> np.uint64(32)).astype(np.int64)
+
+
+@lru_cache(maxsize=16)
+def signs(seed: int, count: int) -> npt.NDArray[np.float64]:
+    """A pattern of +1 and −1 (the top bit of each output), for the sums that stand for big tensors."""
+    return 1.0 - 2.0 * (splitmix64(seed, count) >> np.uint64(63)).astype(np.float64)

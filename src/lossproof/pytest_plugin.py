@@ -1,0 +1,156 @@
+"""pytest plugin: case files are collected as items, one per case, adapter and dtype.
+
+``pytest cases`` in a checkout, or any path to case files, runs them; ``--adapter`` chooses the
+backends and ``-k`` the cases.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lossproof.errors import LossproofError
+
+# What makes a YAML file a case file; other people's YAML is left alone.
+_CASE_FILE = re.compile(r"^function:\s*\w+\s*$.*^cases:\s*$", re.M | re.S)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("lossproof")
+    group.addoption(
+        "--adapter",
+        action="append",
+        default=[],
+        metavar="A",
+        help="lossproof adapter to test: a name, path/to/file.py[:Class] or module:Class "
+        "(may be repeated; default: every installed backend)",
+    )
+
+
+def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
+    if file_path.suffix != ".yaml" or file_path.name.endswith(".deviations.yaml"):
+        return None
+    try:
+        head = file_path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return None
+    if not _CASE_FILE.search(head):
+        return None
+    return CaseFile.from_parent(parent, path=file_path)
+
+
+def pytest_report_header(config: pytest.Config) -> list[str]:
+    if not config.getoption("--adapter") and not _wants_cases(config):
+        return []
+    lines = []
+    for reference in _references(config):
+        loaded = _load(reference)
+        info = loaded.info
+        state = (
+            f"skipped, {info.skipped}"
+            if info.skipped is not None
+            else f"{info.backend} {info.version}, {info.device}"
+        )
+        lines.append(f"lossproof adapter {info.name}: {state}")
+    return lines
+
+
+def _wants_cases(config: pytest.Config) -> bool:
+    # Frameworks take seconds to import; only a run over case files needs them.
+    from lossproof.resources import folder
+
+    own = folder("cases")
+    paths = [Path(str(a).split("::")[0]) for a in config.args]
+    return any(p.suffix == ".yaml" or p.resolve().is_relative_to(own) for p in paths)
+
+
+def _references(config: pytest.Config) -> list[str]:
+    from lossproof.registry import available_names
+
+    return config.getoption("--adapter") or available_names()
+
+
+@cache
+def _load(reference: str) -> Any:
+    from lossproof.registry import load_adapter
+
+    try:
+        return load_adapter(reference)
+    except LossproofError as error:
+        raise pytest.UsageError(str(error)) from None
+
+
+class CaseFile(pytest.File):
+    """A case file; its items are named ``case[adapter-dtype]``."""
+
+    def collect(self) -> Iterator[pytest.Item]:
+        from lossproof.case import load_file
+
+        try:
+            cases = load_file(self.path)
+        except LossproofError as error:
+            raise self.CollectError(str(error)) from None
+        explicit = bool(self.config.getoption("--adapter"))
+        for reference in _references(self.config):
+            loaded = _load(reference)
+            if loaded.adapter is None and not explicit:
+                continue  # named once in the header
+            for case in cases:
+                for dtype in case.dtypes:
+                    yield CaseItem.from_parent(
+                        self,
+                        name=f"{case.id.rsplit('/', 1)[1]}[{loaded.info.name}-{dtype}]",
+                        case=case,
+                        dtype=dtype,
+                        loaded=loaded,
+                    )
+
+
+class CaseItem(pytest.Item):
+    """One case on one adapter in one dtype."""
+
+    def __init__(self, *, case: Any, dtype: str, loaded: Any, **rest: Any) -> None:
+        super().__init__(**rest)
+        self.case, self.dtype, self.loaded = case, dtype, loaded
+        self.extra_keyword_matches |= {case.function.name, loaded.info.name}
+
+    def runtest(self) -> None:
+        from lossproof.results import FAILURES, Verdict
+        from lossproof.runner import run_here
+
+        if self.case.expected is None:
+            raise CaseFailure("has no expectation yet; run lossproof certify --write")
+        (records,) = run_here(self.loaded, [(self.case, self.dtype)])
+        self.user_properties += [(record.output, str(record.verdict)) for record in records]
+        lines = [f"{r.output}: {r.verdict}: {r.message}" for r in records]
+        verdicts = {record.verdict for record in records}
+        if verdicts & FAILURES:
+            raise CaseFailure("\n".join(lines))
+        for verdict in (Verdict.DEVIATION, Verdict.BELOW):
+            if verdict in verdicts:
+                pytest.xfail("; ".join(lines))
+        if verdicts and verdicts <= {Verdict.UNSUPPORTED, Verdict.SKIPPED}:
+            pytest.skip(records[0].message)
+
+    def repr_failure(self, excinfo: Any, style: Any = None) -> Any:
+        if isinstance(excinfo.value, CaseFailure):
+            case = self.case
+            return (
+                f"{case.id} on {self.loaded.info.name} in {self.dtype}\n"
+                f"{case.clause}: {case.why}\n{excinfo.value}\n"
+                f"lossproof explain {case.id} --adapter {self.loaded.info.name}"
+            )
+        return super().repr_failure(excinfo, style)
+
+    def reportinfo(self) -> tuple[Path, int, str]:
+        return self.path, self.case.line - 1, self.name
+
+
+class CaseFailure(Exception):
+    """A case whose outputs are not all right."""
+

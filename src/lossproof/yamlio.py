@@ -1,0 +1,189 @@
+"""YAML 1.2 core values with line numbers, read safely.
+
+PyYAML's C parser reads the text; the plain scalars are resolved here, because PyYAML follows
+YAML 1.1 (where ``1e-5`` is a string and ``on`` is true) and keeps no line numbers. Tags, anchors,
+aliases, duplicate keys, huge files and deep nesting are refused: case files may come from anyone.
+"""
+
+from __future__ import annotations
+
+import re
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from lossproof.errors import InputError
+
+try:
+    from yaml import CSafeLoader as _BaseLoader
+except ImportError:  # PyYAML built without libyaml
+    from yaml import SafeLoader as _BaseLoader  # type: ignore[assignment]
+
+MAX_BYTES = 8 * 2**20
+MAX_DEPTH = 64
+
+_INTEGER = re.compile(r"[-+]?[0-9]+\Z")
+_FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?\Z")
+_HEX_FLOAT = re.compile(r"[-+]?0[xX][0-9a-fA-F]+(\.[0-9a-fA-F]*)?[pP][-+]?[0-9]+\Z")
+_SPECIAL = {
+    "": None, "~": None, "null": None, "Null": None, "NULL": None,
+    "true": True, "True": True, "TRUE": True,
+    "false": False, "False": False, "FALSE": False,
+    ".nan": float("nan"), ".NaN": float("nan"), ".NAN": float("nan"),
+}  # fmt: skip
+for _text in (".inf", ".Inf", ".INF"):
+    _SPECIAL[_text] = _SPECIAL["+" + _text] = float("inf")
+    _SPECIAL["-" + _text] = float("-inf")
+
+
+class _Loader(_BaseLoader):
+    # With no implicit resolvers every plain scalar keeps the tag "str"; `_scalar` resolves it.
+    yaml_implicit_resolvers: dict[str, Any] = {}
+
+
+class Mapping(dict[str, Any]):
+    """A mapping that knows the line it starts on and the line of each of its keys."""
+
+    line: int
+    lines: dict[str, int]
+    nodes: dict[str, yaml.Node]
+
+
+def load(path: Path, text: str | None = None) -> Any:
+    """Read one YAML document.
+
+    Raises:
+        InputError: the file cannot be read, is no well-formed YAML, or uses what is refused.
+    """
+    try:
+        if text is None:
+            if path.stat().st_size > MAX_BYTES:
+                raise InputError(path, None, f"larger than {MAX_BYTES >> 20} MiB; split the file")
+            text = path.read_text(encoding="utf-8")
+        _refuse_deep_nesting(path, text)
+        loader = _Loader(text)
+        try:
+            node = loader.get_single_node()
+        finally:
+            loader.dispose()
+    except OSError as error:
+        raise InputError(path, None, f"cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise InputError(path, None, f"not UTF-8 at byte {error.start}") from None
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        raise InputError(
+            path, mark.line + 1 if mark else None, f"malformed YAML: {error.problem or error}"
+        ) from None
+    except yaml.YAMLError as error:
+        raise InputError(path, None, f"malformed YAML: {error}") from None
+    if node is None:
+        raise InputError(path, None, "the file is empty")
+    return _construct(path, node, set(), 0)
+
+
+def _refuse_deep_nesting(path: Path, text: str) -> None:
+    # The C parser composes recursively, so depth has to be bounded before it starts. Brackets in
+    # prose are counted too; they mostly balance, and the bound is generous.
+    depth = 0
+    for number, line in enumerate(text.splitlines(), 1):
+        opened = line.count("[") + line.count("{")
+        depth = max(0, depth + opened - line.count("]") - line.count("}"))
+        # "- - - -" and long indentation open block levels without a bracket.
+        indent = len(line) - len(line.lstrip(" -?:\t"))
+        if depth > 8 * MAX_DEPTH or opened > 2**16 or indent > 8 * MAX_DEPTH:
+            raise InputError(path, number, "nested too deeply")
+        if opened > MAX_DEPTH and re.search(r"[\[{]{%d}" % MAX_DEPTH, re.sub(r"\s", "", line)):
+            raise InputError(path, number, "nested too deeply")
+
+
+def _construct(path: Path, node: yaml.Node, seen: set[int], depth: int) -> Any:
+    line = node.start_mark.line + 1
+    if id(node) in seen:
+        raise InputError(path, line, "YAML aliases are not allowed; write the value out")
+    seen.add(id(node))
+    if depth > MAX_DEPTH:
+        raise InputError(path, line, "nested too deeply")
+    kind = node.tag.rsplit(":", 1)[-1]
+    if not node.tag.startswith("tag:yaml.org,2002:") or kind not in ("str", "map", "seq"):
+        raise InputError(path, line, f"YAML tags are not allowed ({node.tag})")
+    if isinstance(node, yaml.ScalarNode):
+        return _scalar(path, node)
+    if isinstance(node, yaml.SequenceNode):
+        return [_construct(path, child, seen, depth + 1) for child in node.value]
+    result = Mapping()
+    result.line, result.lines, result.nodes = line, {}, {}
+    for key_node, value_node in node.value:
+        key = key_node.value
+        key_line = key_node.start_mark.line + 1
+        if not isinstance(key, str):
+            raise InputError(path, key_line, "a key must be plain text")
+        if key in result:
+            raise InputError(path, key_line, f"duplicate key {key!r}")
+        result[key] = _construct(path, value_node, seen, depth + 1)
+        result.lines[key], result.nodes[key] = key_line, value_node
+    return result
+
+
+def _scalar(path: Path, node: yaml.ScalarNode) -> Any:
+    text: str = node.value
+    if node.style:  # quoted or block text; libyaml says "" for plain, PyYAML None
+        return text
+    if text in _SPECIAL:
+        return _SPECIAL[text]
+    if _INTEGER.match(text):
+        if len(text) > 400:
+            raise InputError(path, node.start_mark.line + 1, "integer with over 400 digits")
+        return int(text)
+    if _FLOAT.match(text):
+        return float(text)
+    if _HEX_FLOAT.match(text):
+        try:
+            return float.fromhex(text)
+        except OverflowError:
+            return text
+    return text
+
+
+def first_inexact(node: yaml.Node) -> tuple[int, str] | None:
+    """Line and text of the first number below ``node`` that is not exactly a float64."""
+    stack = [node]
+    while stack:
+        current = stack.pop()
+        if isinstance(current, yaml.ScalarNode):
+            text = current.value
+            if current.style:
+                continue
+            if not _is_exact(text):
+                return current.start_mark.line + 1, text
+        elif isinstance(current, yaml.SequenceNode):
+            stack.extend(reversed(current.value))
+        else:
+            stack.extend(value for _, value in reversed(current.value))
+    return None
+
+
+def _is_exact(text: str) -> bool:
+    decimal = _INTEGER.match(text) or _FLOAT.match(text)
+    if not decimal and not _HEX_FLOAT.match(text):
+        return True
+    try:
+        value = float(text) if decimal else float.fromhex(text)
+    except OverflowError:
+        return False
+    # Zero and infinity first: the exact value of 1e-999999999 would not fit in memory.
+    if value == 0:
+        digits = re.split("[eE]", text)[0] if decimal else text.lower().split("p")[0].split("x")[1]
+        return not digits.strip("+-0.")
+    if value in (float("inf"), float("-inf")):
+        return False
+    return (Fraction(text) if decimal else _hex_fraction(text)) == Fraction(value)
+
+
+def _hex_fraction(text: str) -> Fraction:
+    sign = -1 if text.startswith("-") else 1
+    digits, exponent = text.lower().lstrip("+-")[2:].split("p")
+    whole, _, part = digits.partition(".")
+    return sign * int(whole + part, 16) * Fraction(2) ** (int(exponent) - 4 * len(part))
