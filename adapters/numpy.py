@@ -114,7 +114,7 @@ class NumpyAdapter(Adapter):
     ) -> Mapping[str, Array]:
         p, y = _wide(probabilities), _wide(target)
         rows = p.size // p.shape[axis] if p.size else 0
-        share = np.expand_dims(_share(v, reduction, rows), axis)
+        share = _row_share(v, reduction, rows, axis)
         slope = np.where((y == 0) & (p >= 0) & (p <= 1), 0, -y / np.where(p < 0, np.nan, p))
         return {"probabilities": share * slope}
 
@@ -137,7 +137,7 @@ class NumpyAdapter(Adapter):
     ) -> Mapping[str, Array]:
         y = _smoothed(_wide(target), axis, label_smoothing)
         rows = y.size // y.shape[axis] if y.size else 0
-        share = np.expand_dims(_share(v, reduction, rows), axis)
+        share = _row_share(v, reduction, rows, axis)
         p = _softmax(_wide(logits), axis)
         return {"logits": share * (p * np.sum(y, axis=axis, keepdims=True) - y)}
 
@@ -349,6 +349,12 @@ def _share(v: Array, reduction: str, count: Any) -> Array:
     return v / np.float64(count) if reduction == "mean" else v
 
 
+def _row_share(v: Array, reduction: str, rows: Any, axis: int) -> Array:
+    """The same per row, ready to be multiplied with what has the axis."""
+    share = _share(v, reduction, rows)
+    return np.expand_dims(share, axis) if reduction == "none" else share
+
+
 def _product(weight: Array, cost: Array) -> Array:
     """weight · cost with 0 · ±inf = 0, and 0 · NaN = NaN."""
     return weight * np.where((weight == 0) & np.isinf(cost), 0, cost)
@@ -415,7 +421,9 @@ def _label_rows(
     used = labels[counts]
     if ((used < 0) | (used >= classes)).any():
         raise ValueError(f"labels must be in [0, {classes}) or ignore_index")
-    y = _smoothed(np.eye(classes, dtype=x.dtype)[used], -1, label_smoothing)
+    y = np.zeros((*used.shape, classes), x.dtype)
+    np.put_along_axis(y, used[..., None], 1, axis=-1)
+    y = _smoothed(y, -1, label_smoothing)
     return counts, y if weight is None else y * _wide(weight)
 
 

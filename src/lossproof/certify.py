@@ -242,8 +242,10 @@ def _certify_one(task: tuple[Path, str]) -> Certificate | str:
     path, case_id = task
     try:
         return certify_case(_load(path)[case_id])
-    except (InputError, ArithmeticError) as error:
+    except InputError as error:
         return str(error)
+    except Exception as error:  # the oracle's own failure: name the case and go on
+        return f"{display(path)}: case {case_id}: {type(error).__name__}: {error}"
 
 
 def certify(

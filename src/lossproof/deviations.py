@@ -10,6 +10,7 @@ import fnmatch
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.version import InvalidVersion, Version
@@ -18,20 +19,34 @@ from lossproof import yamlio
 from lossproof.adapter import ALL_DTYPES
 from lossproof.case import suggest
 from lossproof.clauses import clauses
+from lossproof.dtypes import INTEGER_TYPES
 from lossproof.errors import InputError
 from lossproof.resources import display
 
-_FIELDS = {
-    "id": True, "clause": True, "condition": True, "observed": True, "expected": True,
-    "versions": True, "upstream": True, "cases": True, "adapters": False, "outputs": False,
-    "dtypes": False, "devices": False,
-}  # fmt: skip
 _TEXTS = ("id", "clause", "condition", "observed", "expected", "versions", "upstream")
+_FIELDS = {**dict.fromkeys(_TEXTS, True), "adapters": False, "devices": False, "where": True}
+_WHERE = {"cases": True, "dtypes": False, "outputs": False}
+
+
+@dataclass(frozen=True)
+class Where:
+    """Cases in which a deviation shows; empty ``dtypes`` or ``outputs`` mean all of them."""
+
+    cases: tuple[str, ...]
+    dtypes: tuple[str, ...]
+    outputs: tuple[str, ...]
+
+    def covers(self, case: str, dtype: str, output: str) -> bool:
+        return (
+            (not self.dtypes or dtype in self.dtypes)
+            and (not self.outputs or output in self.outputs)
+            and any(fnmatch.fnmatchcase(case, pattern) for pattern in self.cases)
+        )
 
 
 @dataclass(frozen=True)
 class Deviation:
-    """One recorded behaviour. Empty ``dtypes``, ``outputs``, ``devices`` mean all of them."""
+    """One recorded behaviour; empty ``adapters`` or ``devices`` mean all of the file's."""
 
     id: str
     clause: str
@@ -40,20 +55,15 @@ class Deviation:
     expected: str
     versions: str
     upstream: str
-    cases: tuple[str, ...]
     adapters: tuple[str, ...]
-    outputs: tuple[str, ...]
-    dtypes: tuple[str, ...]
     devices: tuple[str, ...]
+    where: tuple[Where, ...]
     path: Path = field(repr=False)
     line: int = field(repr=False)
 
-    def covers(self, case: str, dtype: str, output: str) -> bool:
-        return (
-            any(case == pattern or fnmatch.fnmatchcase(case, pattern) for pattern in self.cases)
-            and (not self.dtypes or dtype in self.dtypes)
-            and (not self.outputs or output in self.outputs)
-        )
+    def cases(self) -> set[str]:
+        """Ids and patterns of the cases it names."""
+        return {case for where in self.where for case in where.cases}
 
 
 def load_deviations(path: Path) -> list[Deviation]:
@@ -71,43 +81,66 @@ def load_deviations(path: Path) -> list[Deviation]:
         raise InputError(where, document.lines["deviations"], "deviations must be a list")
     found: dict[str, Deviation] = {}
     for entry in entries:
-        if not isinstance(entry, yamlio.Mapping):
-            raise InputError(where, None, "each deviation is a mapping that opens with id")
-        for name in entry:
-            if name not in _FIELDS:
-                raise InputError(
-                    where, entry.lines[name], f"unknown field {name!r}{suggest(name, _FIELDS)}"
-                )
-        for name, needed in _FIELDS.items():
-            if needed and name not in entry:
-                raise InputError(where, entry.line, f"a deviation lacks the field {name!r}")
-            value = entry.get(name)
-            if name in _TEXTS and not (isinstance(value, str) and value):
-                raise InputError(where, entry.lines[name], f"{name} must be text")
-            if name not in _TEXTS and value is not None:
-                if not isinstance(value, list) or not all(isinstance(v, str) for v in value):
-                    raise InputError(where, entry.lines[name], f"{name} must be a list of names")
-        if entry["clause"] not in clauses():
-            raise InputError(where, entry.lines["clause"], f"no clause {entry['clause']!r} in spec/")
-        for dtype in entry.get("dtypes", ()):
-            if dtype not in ALL_DTYPES:
-                raise InputError(where, entry.lines["dtypes"], f"unknown dtype {dtype!r}")
-        try:
-            SpecifierSet(entry["versions"].replace("any", ""))
-        except InvalidSpecifier:
-            raise InputError(
-                where, entry.lines["versions"], "versions must be any or a range like >=2.6,<3"
-            ) from None
-        if entry["id"] in found:
-            raise InputError(where, entry.lines["id"], f"duplicate id {entry['id']!r}")
-        lists = {
-            name: tuple(entry.get(name, ()))
-            for name in ("cases", "adapters", "outputs", "dtypes", "devices")
-        }
-        found[entry["id"]] = Deviation(
-            **{name: entry[name] for name in _TEXTS}, **lists, path=path, line=entry.line
-        )
+        deviation = _deviation(path, entry)
+        if deviation.id in found:
+            raise InputError(where, deviation.line, f"duplicate id {deviation.id!r}")
+        found[deviation.id] = deviation
     return list(found.values())
+
+
+def _deviation(path: Path, entry: Any) -> Deviation:
+    where = display(path)
+    if not isinstance(entry, yamlio.Mapping):
+        raise InputError(where, None, "each deviation is a mapping that opens with id")
+    _check_fields(where, entry, _FIELDS)
+    for name in _TEXTS:
+        if not (isinstance(entry[name], str) and entry[name]):
+            raise InputError(where, entry.lines[name], f"{name} must be text")
+    if entry["clause"] not in clauses():
+        raise InputError(where, entry.lines["clause"], f"no clause {entry['clause']!r} in spec/")
+    try:
+        SpecifierSet(entry["versions"].replace("any", ""))
+    except InvalidSpecifier:
+        raise InputError(
+            where, entry.lines["versions"], "versions must be any or a range like >=2.6,<3"
+        ) from None
+    places = entry["where"]
+    if not isinstance(places, list) or not all(isinstance(p, yamlio.Mapping) for p in places):
+        raise InputError(where, entry.lines["where"], "where must be a list of mappings")
+    return Deviation(
+        **{name: entry[name] for name in _TEXTS},
+        adapters=_names(where, entry, "adapters"),
+        devices=_names(where, entry, "devices"),
+        where=tuple(_place(where, place) for place in places),
+        path=path,
+        line=entry.line,
+    )
+
+
+def _place(where: str, place: yamlio.Mapping) -> Where:
+    _check_fields(where, place, _WHERE)
+    for dtype in place.get("dtypes", ()):
+        if dtype not in (*ALL_DTYPES, *INTEGER_TYPES):
+            raise InputError(where, place.lines["dtypes"], f"unknown dtype {dtype!r}")
+    return Where(*(_names(where, place, name) for name in _WHERE))
+
+
+def _names(where: str, mapping: yamlio.Mapping, name: str) -> tuple[str, ...]:
+    value = mapping.get(name, [])
+    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+        raise InputError(where, mapping.lines[name], f"{name} must be a list of names")
+    return tuple(value)
+
+
+def _check_fields(where: str, mapping: yamlio.Mapping, fields: dict[str, bool]) -> None:
+    for name in mapping:
+        if name not in fields:
+            raise InputError(
+                where, mapping.lines[name], f"unknown field {name!r}{suggest(name, fields)}"
+            )
+    for name, needed in fields.items():
+        if needed and name not in mapping:
+            raise InputError(where, mapping.line, f"the field {name!r} is missing")
 
 
 class Deviations:
@@ -123,16 +156,19 @@ class Deviations:
             and (not deviation.devices or device.split(":")[0] in deviation.devices)
             and _in_range(version, deviation.versions)
         ]
-        self._by_case: dict[str, list[Deviation]] = {}
+        self._by_case: dict[str, list[tuple[Deviation, Where]]] = {}
 
     def find(self, case: str, dtype: str, output: str) -> Deviation | None:
         """The first deviation that covers an output."""
         if case not in self._by_case:
             self._by_case[case] = [
-                d for d in self.entries if any(fnmatch.fnmatchcase(case, p) for p in d.cases)
+                (deviation, where)
+                for deviation in self.entries
+                for where in deviation.where
+                if any(fnmatch.fnmatchcase(case, pattern) for pattern in where.cases)
             ]
-        for deviation in self._by_case[case]:
-            if deviation.covers(case, dtype, output):
+        for deviation, where in self._by_case[case]:
+            if where.covers(case, dtype, output):
                 return deviation
         return None
 
@@ -145,7 +181,7 @@ class Deviations:
         ids = list(known)
         index = set(ids)
         for deviation in self.entries:
-            for pattern in deviation.cases:
+            for pattern in sorted(deviation.cases()):
                 if pattern not in index and not fnmatch.filter(ids, pattern):
                     raise InputError(
                         display(deviation.path),

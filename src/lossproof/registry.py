@@ -8,7 +8,7 @@ import inspect
 import sys
 import traceback
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
@@ -200,13 +200,13 @@ def _deviations_of(adapter: Adapter, info: AdapterInfo) -> Deviations:
 
 
 def _inherited(deviation: Deviation, adapter: Adapter, base: type[Adapter]) -> Iterable[Deviation]:
-    from dataclasses import replace
+    def same(case: str) -> bool:
+        function = case.split("/")[0]
+        return getattr(type(adapter), function, None) is getattr(base, function, None)
 
-    cases = tuple(
-        case
-        for case in deviation.cases
-        if getattr(type(adapter), case.split("/")[0], None)
-        is getattr(base, case.split("/")[0], None)
+    places = tuple(
+        replace(where, cases=tuple(case for case in where.cases if same(case)))
+        for where in deviation.where
     )
-    if cases:
-        yield replace(deviation, cases=cases, adapters=())
+    if any(where.cases for where in places):
+        yield replace(deviation, where=tuple(w for w in places if w.cases), adapters=())

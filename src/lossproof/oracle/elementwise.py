@@ -66,7 +66,9 @@ def log_sigmoid_gradient(x: Sequence[float], cotangent: Floats, shape: tuple[int
     ]
     s = np.array([nearest(logistic(z)) for z in x])
     v = np.abs(cotangent.ravel())
-    bound = Bound(v * ((1 - s) * (E + 4) + s * (E * (1 - s) + 3)), h=2 + v)
+    # Formed as 1 − σ(x), or as the exponential of a rounded logarithm of size |x|.
+    size = np.where(np.isfinite(x), np.abs(x), 0.0)
+    bound = Bound(v * ((1 - s) * (E + 4 + size) + s * (E * (1 - s) + 3)), h=2 + v)
     return Output(shape, exact, bound)
 
 
@@ -171,7 +173,9 @@ def _log_cost(y: float, p: float) -> Quantity:
 class BinaryCrossEntropy:
     """−y·ln p − (1−y)·ln(1−p) per element, weighted."""
 
-    def __init__(self, p: Sequence[float], y: Sequence[float], w: Sequence[float] | None) -> None:
+    def __init__(
+        self, p: Sequence[float], y: Sequence[float], w: Sequence[float] | None = None
+    ) -> None:
         self.p, self.y = list(p), list(y)
         self.w = list(w) if w is not None else [1.0] * len(self.p)
 
@@ -271,7 +275,10 @@ class SigmoidCrossEntropy:
             mass = 1 - y + pos * y
             # σ − y loses digits where σ is near y, so the bound is absolute unless y is 0.
             cancel = factor * (rounded * mass * (2 * E + 3) + 3 * pos * y) if y != 0 else 0.0
-            u.append(size * (2 * E + 6) + cancel)
+            # Each sigmoid may be the exponential of a rounded logarithm of size |x|.
+            parts = (1 - y) * rounded + pos * y * nearest(other)
+            logarithm = factor * parts * abs(x) if math.isfinite(x) else 0.0
+            u.append(size * (2 * E + 6) + cancel + logarithm)
         h = 2 + np.array([abs(nearest(arb(w) * s)) for w, s in zip(self.w, shares, strict=True)])
         return Output(shape, exact, Bound(np.array(u), h=h + 1))
 

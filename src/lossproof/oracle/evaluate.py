@@ -72,14 +72,17 @@ def _rows(x: Floats, axis: int) -> tuple[Floats, Callable[[Output], Output]]:
     count, classes = math.prod(moved.shape[:-1]), moved.shape[-1]
     positions = np.moveaxis(np.arange(x.size).reshape(x.shape), axis, -1).ravel()
 
+    def expand(part: Floats | float) -> Floats:
+        array = np.asarray(part, dtype=np.float64)
+        if array.size == count * classes:
+            return array.reshape(count, classes)
+        return np.broadcast_to(array, (count, classes))
+
     def back(output: Output) -> Output:
         order = np.empty_like(positions)
         order[positions] = np.arange(positions.size)
         bound = output.bound
-        parts = [
-            np.broadcast_to(np.asarray(part, dtype=np.float64), (count, classes)).ravel()[order]
-            for part in (bound.u, bound.a, bound.h)
-        ]
+        parts = [expand(part).ravel()[order] for part in (bound.u, bound.a, bound.h)]
         return Output(
             x.shape,
             [output.exact[i] for i in order.tolist()],

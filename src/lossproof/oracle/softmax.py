@@ -47,7 +47,9 @@ class Row:
 def softmax_row(x: Sequence[float]) -> Row:
     """Softmax of one row of logits, limits included (clauses SM-1 … SM-6)."""
     n = len(x)
-    top = max(x) if n else 0.0
+    if n == 0:
+        return Row("finite", [], [], [])
+    top = max(x)
     if any(math.isnan(v) for v in x) or top == -math.inf or list(x).count(math.inf) > 1:
         return Row("nan", [NAN] * n, [NAN] * n, [NAN] * n, rounded=[NAN] * n)
     if top == math.inf:
