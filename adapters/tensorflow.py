@@ -97,15 +97,11 @@ class TensorFlowAdapter(TensorFlowArrays):
         label_smoothing: float,
         reduction: str,
     ) -> Any:
-        for name, given in (
-            ("class weights", weight is not None),
-            ("an ignored label", ignore_index is not None),
-            ("label smoothing", label_smoothing),
-        ):
-            if given:
-                raise Unsupported(
-                    f"tf.nn.sparse_softmax_cross_entropy_with_logits has no {name.removeprefix('an ')}"
-                )
+        if weight is not None or ignore_index is not None or label_smoothing:
+            raise Unsupported(
+                "tf.nn.sparse_softmax_cross_entropy_with_logits has no class weights, "
+                "ignored label or label smoothing"
+            )
         # The classes have to be last.
         order = list(range(len(logits.shape)))
         order.append(order.pop(axis))
@@ -172,18 +168,23 @@ class TensorFlowAdapter(TensorFlowArrays):
         self, target_masks: Any, target_class_ids: Any, pred_masks: Any
     ) -> Any:
         own, target = self._positive_masks(target_masks, target_class_ids, pred_masks)
-        if tf.size(own) == 0:
-            return tf.constant(0, pred_masks.dtype)
-        return self.binary_cross_entropy(own, target, weight=None, reduction="mean")
+        return tf.cond(
+            tf.size(own) > 0,
+            lambda: self.binary_cross_entropy(own, target, weight=None, reduction="mean"),
+            lambda: tf.constant(0, pred_masks.dtype),
+        )
 
     def mask_rcnn_mask_loss_with_logits(
         self, target_masks: Any, target_class_ids: Any, mask_logits: Any
     ) -> Any:
         own, target = self._positive_masks(target_masks, target_class_ids, mask_logits)
-        if tf.size(own) == 0:
-            return tf.constant(0, mask_logits.dtype)
-        loss = tf.nn.sigmoid_cross_entropy_with_logits(labels=target, logits=own)
-        return tf.reduce_mean(loss)
+        return tf.cond(
+            tf.size(own) > 0,
+            lambda: self.sigmoid_cross_entropy(
+                own, target, weight=None, pos_weight=None, reduction="mean"
+            ),
+            lambda: tf.constant(0, mask_logits.dtype),
+        )
 
     def _positive_masks(
         self, target_masks: Any, target_class_ids: Any, masks: Any

@@ -170,12 +170,16 @@ class TorchAdapter(Adapter):
 
 
 class TorchCompileAdapter(TorchAdapter):
-    """The same functions under torch.compile with its default backend."""
+    """The same functions under torch.compile with its default backend, one graph per call.
+
+    Every call is compiled afresh for its shapes: what a case gives must not depend on the cases
+    before it, and past its recompilation limit torch.compile would fall back to eager silently.
+    """
 
     name = "torch-compile"
 
     def evaluate(self, function: Call, arrays: Mapping[str, Any]) -> Any:
-        return torch.compile(function)(*arrays.values())
+        return self._compiled(function)(*arrays.values())
 
     def value_and_gradients(
         self,
@@ -186,8 +190,12 @@ class TorchCompileAdapter(TorchAdapter):
         cotangent: Any = None,
     ) -> tuple[Any, Mapping[str, Any]]:
         return super().value_and_gradients(
-            torch.compile(function), arrays, wrt, cotangent=cotangent
+            self._compiled(function), arrays, wrt, cotangent=cotangent
         )
+
+    def _compiled(self, function: Call) -> Any:
+        torch.compiler.reset()
+        return torch.compile(function, dynamic=False)
 
 
 class TorchCudaAdapter(TorchAdapter):

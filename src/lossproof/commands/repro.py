@@ -1,0 +1,26 @@
+"""``lossproof repro``."""
+
+from __future__ import annotations
+
+import argparse
+
+from lossproof.errors import LossproofError
+from lossproof.registry import load_adapter
+from lossproof.script import reproduce
+from lossproof.select import select_cases
+
+
+def repro(options: argparse.Namespace) -> int:
+    """Print the script."""
+    cases = select_cases([options.case], [])
+    if len(cases) != 1:
+        raise LossproofError(f"{options.case!r} names {len(cases)} cases; repro takes one")
+    (case,) = cases
+    dtype = options.dtype or case.dtypes[0]
+    if dtype not in case.dtypes:
+        raise LossproofError(f"{case.id} is not for {dtype}, but for {', '.join(case.dtypes)}")
+    loaded = load_adapter(options.adapter)
+    if loaded.adapter is None:
+        raise LossproofError(f"adapter {options.adapter!r} cannot run: {loaded.info.skipped}")
+    print(reproduce(case, loaded.adapter, dtype), end="")
+    return 0
