@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -272,7 +273,8 @@ def certify(
     certificates: list[Certificate] = []
     problems: list[str] = []
     workers = jobs or os.cpu_count() or 1
-    with ProcessPoolExecutor(workers) as pool:
+    # Not forked: the caller may have started threads (a framework's, say).
+    with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
         for done, result in enumerate(pool.map(_certify_one, tasks), 1):
             if isinstance(result, str):
                 problems.append(result)

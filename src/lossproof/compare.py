@@ -101,7 +101,8 @@ def _compare_floats(
     with np.errstate(invalid="ignore", over="ignore"):
         allowed = tolerance.abs + tolerance.rel * np.abs(expected)
         error = np.abs(actual - expected)
-        close = error <= allowed
+        # Infinities have no distance; they are compared for equality below.
+        close = np.isfinite(error) & (error <= allowed)
         # Near the end of the range an overflow to infinity is a correct rounding.
         overflow = np.isinf(actual) & (np.sign(actual) == np.sign(expected))
         close |= overflow & (np.abs(expected) + allowed >= dtype.overflow_threshold)

@@ -8,6 +8,7 @@ import os
 import signal
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -49,11 +50,15 @@ def run_isolated(
     A crash or timeout costs the pair that was running; the next one gets a new process.
     """
     worker: _Worker | None = None
-    info = load_adapter_info(reference)
+    info = AdapterInfo(reference, reference, "", "")
     try:
         for case, dtype in pairs:
             if worker is None:
                 worker = _Worker(reference)
+                if worker.info is None:
+                    # It would not start for the next case either.
+                    yield from _dead(info, pairs[pairs.index((case, dtype)) :], worker.death())
+                    return
                 info = worker.info
             outcome = worker.run(case, dtype, timeout)
             if isinstance(outcome, list):
@@ -68,8 +73,12 @@ def run_isolated(
             worker.stop()
 
 
-def load_adapter_info(reference: str) -> AdapterInfo:
-    return AdapterInfo(reference, reference, "", "")
+def _dead(
+    info: AdapterInfo, pairs: Sequence[tuple[Case, str]], death: str
+) -> Iterator[tuple[AdapterInfo, list[Record]]]:
+    message = f"the adapter's process ended before it was ready: {death}"
+    for case, dtype in pairs:
+        yield info, same_verdict_for_all(case, dtype, info.name, Verdict.CRASH, message)
 
 
 class _Worker:
@@ -81,13 +90,10 @@ class _Worker:
         self.process = context.Process(target=_serve, args=(theirs, reference), daemon=True)
         self.process.start()
         theirs.close()
-        if not self.pipe.poll(START_TIMEOUT):
-            self.info = AdapterInfo(reference, reference, "", "")
-            return
-        try:
-            self.info = AdapterInfo(**json.loads(self.pipe.recv_bytes()))
-        except EOFError:
-            self.info = AdapterInfo(reference, reference, "", "")
+        self.info: AdapterInfo | None = None
+        if self.pipe.poll(START_TIMEOUT):
+            with suppress(EOFError, ConnectionError):
+                self.info = AdapterInfo(**json.loads(self.pipe.recv_bytes()))
 
     def run(self, case: Case, dtype: str, timeout: float) -> list[Record] | tuple[Verdict, str]:
         try:
@@ -97,10 +103,11 @@ class _Worker:
                 return Verdict.TIMEOUT, f"no answer within {timeout:g} s"
             rows = json.loads(self.pipe.recv_bytes())
         except (EOFError, ConnectionError, OSError):
-            return Verdict.CRASH, f"the process ended: {self._death()}"
+            return Verdict.CRASH, f"the process ended: {self.death()}"
         return [Record(**{**row, "verdict": Verdict(row["verdict"])}) for row in rows]
 
-    def _death(self) -> str:
+    def death(self) -> str:
+        """How the process ended."""
         self.process.join(5)
         code = self.process.exitcode
         if code is not None and code < 0:

@@ -1,0 +1,104 @@
+"""The specification, the cases and the schemas agree with one another."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import yaml
+
+from lossproof.case import Case, case_files, load_cases
+from lossproof.clauses import clauses
+from lossproof.deviations import load_deviations
+from lossproof.functions import FUNCTIONS
+from lossproof.registry import BUILTIN
+from lossproof.resources import folder
+
+ROOT = Path(__file__).parent.parent
+CASES = load_cases()
+
+
+def schema(name: str) -> dict[str, Any]:
+    loaded: dict[str, Any] = json.loads((folder("spec") / name).read_text(encoding="utf-8"))
+    return loaded
+
+
+def test_every_clause_is_cited_and_every_citation_exists() -> None:
+    assert {case.clause for case in CASES} == set(clauses())
+
+
+def test_there_are_enough_cases_for_every_function() -> None:
+    assert len(CASES) >= 250
+    assert {case.function.name for case in CASES} == set(FUNCTIONS)
+
+
+def test_every_case_has_expectation_tolerance_and_a_reason_of_its_own() -> None:
+    for case in CASES:
+        assert case.expected is not None and "value" in case.expected, case.id
+        if not case.function.integer_result and case.function.has_float_arrays:
+            assert set(case.tolerances) == set(case.dtypes), case.id
+            for outputs in case.tolerances.values():
+                assert set(outputs) == set(case.expected), case.id
+    # The same sentence for two functions is fine, for two cases of one it is padding.
+    repeated = [k for k, n in Counter((c.function.name, c.why) for c in CASES).items() if n > 1]
+    assert not repeated
+
+
+def test_no_two_cases_have_the_same_content() -> None:
+    def content(case: Case) -> str:
+        parts = [case.function.name, str(case.dtypes), str(dict(case.parameters)), str(case.wrt)]
+        parts += [str(case.cotangent), str(case.layout)]
+        parts += [str(v.tolist() if hasattr(v, "tolist") else dict(v)) for v in case.inputs.values()]
+        return "|".join(parts)
+
+    assert [k for k, n in Counter(map(content, CASES)).items() if n > 1] == []
+
+
+class PlainLoader(yaml.SafeLoader):
+    """YAML 1.2 numbers for PyYAML."""
+
+
+PlainLoader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)$|[-+]?\.inf$|\.nan$"),
+    list("-+0123456789."),
+)
+
+
+@pytest.mark.parametrize("path", sorted(case_files([folder("cases")])), ids=lambda p: p.stem)
+def test_case_files_follow_the_schema(path: Path) -> None:
+    document = yaml.load(path.read_text(encoding="utf-8"), PlainLoader)
+    jsonschema.Draft202012Validator(schema("case.schema.json")).validate(document)
+
+
+def test_schema_refuses_an_unknown_field() -> None:
+    bad = {"function": "softmax", "about": "x", "cases": [{"id": "a", "dtype": "float32"}]}
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(bad, schema("case.schema.json"))
+
+
+def test_deviations_name_existing_cases_and_adapters() -> None:
+    ids = {case.id for case in CASES}
+    for path in folder("adapters").glob("*.deviations.yaml"):
+        for deviation in load_deviations(path):
+            assert set(deviation.adapters) <= set(BUILTIN), deviation.id
+            assert deviation.cases() <= ids, deviation.id
+
+
+def test_links_between_pages_resolve() -> None:
+    for page in [*ROOT.glob("*.md"), *(ROOT / "spec").glob("*.md")]:
+        for target in re.findall(r"\]\(([^)#\s]+)[^)]*\)", page.read_text(encoding="utf-8")):
+            if not target.startswith(("http://", "https://", "mailto:")):
+                assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_clauses_mentioned_in_pages_exist() -> None:
+    known = set(clauses())
+    for page in (ROOT / "spec").glob("*.md"):
+        for name in re.findall(r"\b(?:G|L2|ED|L?SG|L?SM|CE|BCE|PSP|MRC)-[0-9]+\b", page.read_text("utf-8")):
+            assert name in known, f"{page.name}: {name}"
