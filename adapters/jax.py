@@ -92,9 +92,7 @@ class JaxAdapter(JaxArrays):
 
     # -- functions that its users compose ------------------------------------------------------
 
-    def cross_entropy(
-        self, probabilities: Any, target: Any, *, axis: int, reduction: str
-    ) -> Any:
+    def cross_entropy(self, probabilities: Any, target: Any, *, axis: int, reduction: str) -> Any:
         return _REDUCE[reduction](-jnp.sum(xlogy(target, probabilities), axis=axis))
 
     def softmax_cross_entropy(
@@ -122,9 +120,7 @@ class JaxAdapter(JaxArrays):
         picked = jnp.take_along_axis(log_p, jnp.expand_dims(labels, axis), axis=axis)
         return _REDUCE[reduction](-jnp.squeeze(picked, axis))
 
-    def binary_cross_entropy(
-        self, probabilities: Any, target: Any, *, weight: Any, reduction: str
-    ) -> Any:
+    def binary_cross_entropy(self, probabilities: Any, target: Any, *, weight: Any, reduction: str) -> Any:
         loss = -(xlogy(target, probabilities) + xlog1py(1 - target, -probabilities))
         return _REDUCE[reduction](loss if weight is None else weight * loss)
 
@@ -163,9 +159,7 @@ class JaxAdapter(JaxArrays):
     def pspnet_predict(self, logits: Any) -> Any:
         return jnp.argmax(logits, axis=-1)
 
-    def mask_rcnn_mask_loss(
-        self, target_masks: Any, target_class_ids: Any, pred_masks: Any
-    ) -> Any:
+    def mask_rcnn_mask_loss(self, target_masks: Any, target_class_ids: Any, pred_masks: Any) -> Any:
         positive, own = self._own_masks(target_class_ids, pred_masks, neutral=0.5)
         loss = -(xlogy(target_masks, own) + xlog1py(1 - target_masks, -own))
         return self._mean_over(positive, loss)

@@ -29,9 +29,7 @@ class KerasAdapter(TensorFlowArrays):
 
     def __init__(self) -> None:
         if keras.backend.backend() != "tensorflow":
-            raise Unavailable(
-                f"KERAS_BACKEND is {keras.backend.backend()}; this adapter needs tensorflow"
-            )
+            raise Unavailable(f"KERAS_BACKEND is {keras.backend.backend()}; this adapter needs tensorflow")
 
     def _dtype(self, array: Any) -> str:
         return keras.backend.standardize_dtype(array.dtype)
@@ -61,9 +59,7 @@ class KerasAdapter(TensorFlowArrays):
     def euclidean_distance(self, prediction: Any, target: Any, *, axis: int) -> Any:
         return ops.norm(prediction - target, axis=axis)
 
-    def cross_entropy(
-        self, probabilities: Any, target: Any, *, axis: int, reduction: str
-    ) -> Any:
+    def cross_entropy(self, probabilities: Any, target: Any, *, axis: int, reduction: str) -> Any:
         loss = keras.losses.CategoricalCrossentropy(
             axis=axis, reduction=_KERAS[reduction], dtype=self._dtype(probabilities)
         )
@@ -108,9 +104,7 @@ class KerasAdapter(TensorFlowArrays):
         )
         return loss(labels, logits)
 
-    def binary_cross_entropy(
-        self, probabilities: Any, target: Any, *, weight: Any, reduction: str
-    ) -> Any:
+    def binary_cross_entropy(self, probabilities: Any, target: Any, *, weight: Any, reduction: str) -> Any:
         if weight is not None:
             raise Unsupported("keras.ops.binary_crossentropy has no element weights")
         return _REDUCE[reduction](ops.binary_crossentropy(target, probabilities))
@@ -150,9 +144,7 @@ class KerasAdapter(TensorFlowArrays):
     def pspnet_predict(self, logits: Any) -> Any:
         return ops.argmax(logits, axis=-1)
 
-    def mask_rcnn_mask_loss(
-        self, target_masks: Any, target_class_ids: Any, pred_masks: Any
-    ) -> Any:
+    def mask_rcnn_mask_loss(self, target_masks: Any, target_class_ids: Any, pred_masks: Any) -> Any:
         return self._mask_loss(target_masks, target_class_ids, pred_masks, from_logits=False)
 
     def mask_rcnn_mask_loss_with_logits(
@@ -160,9 +152,7 @@ class KerasAdapter(TensorFlowArrays):
     ) -> Any:
         return self._mask_loss(target_masks, target_class_ids, mask_logits, from_logits=True)
 
-    def _mask_loss(
-        self, target_masks: Any, target_class_ids: Any, masks: Any, *, from_logits: bool
-    ) -> Any:
+    def _mask_loss(self, target_masks: Any, target_class_ids: Any, masks: Any, *, from_logits: bool) -> Any:
         # As mrcnn_mask_loss_graph does it: flatten to RoIs, one row per RoI and class.
         height, width, classes = masks.shape[2:]
         ids = ops.reshape(target_class_ids, (-1,))

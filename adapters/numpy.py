@@ -102,9 +102,7 @@ class NumpyAdapter(Adapter):
 
     # -- cross entropy -----------------------------------------------------------------------
 
-    def cross_entropy(
-        self, probabilities: Array, target: Array, *, axis: int, reduction: str
-    ) -> Array:
+    def cross_entropy(self, probabilities: Array, target: Array, *, axis: int, reduction: str) -> Array:
         p, y = _wide(probabilities), _wide(target)
         loss = np.sum(_times_log(y, p), axis=axis)
         return _reduce(-loss, reduction).astype(probabilities.dtype)
@@ -232,9 +230,7 @@ class NumpyAdapter(Adapter):
         columns = np.arange(width) * labels.shape[2] // width
         return labels[:, rows[:, None], columns]
 
-    def pspnet_loss(
-        self, logits: Array, labels: Array, *, num_classes: int, reduction: str
-    ) -> Array:
+    def pspnet_loss(self, logits: Array, labels: Array, *, num_classes: int, reduction: str) -> Array:
         return self.sparse_softmax_cross_entropy(
             logits, **self._pspnet_head(logits, labels, num_classes), reduction=reduction
         )
@@ -268,9 +264,7 @@ class NumpyAdapter(Adapter):
         aux_weight: float,
     ) -> Array:
         main = self.pspnet_loss(_wide(logits), labels, num_classes=num_classes, reduction="mean")
-        auxiliary = self.pspnet_loss(
-            _wide(aux_logits), labels, num_classes=num_classes, reduction="mean"
-        )
+        auxiliary = self.pspnet_loss(_wide(aux_logits), labels, num_classes=num_classes, reduction="mean")
         return (main + aux_weight * auxiliary).astype(logits.dtype)
 
     def _grad_pspnet_total_loss(
@@ -285,9 +279,9 @@ class NumpyAdapter(Adapter):
     ) -> Mapping[str, Array]:
         heads = {"logits": (logits, v), "aux_logits": (aux_logits, v * aux_weight)}
         return {
-            name: self._grad_pspnet_loss(
-                weight, head, labels, num_classes=num_classes, reduction="mean"
-            )["logits"]
+            name: self._grad_pspnet_loss(weight, head, labels, num_classes=num_classes, reduction="mean")[
+                "logits"
+            ]
             for name, (head, weight) in heads.items()
         }
 
@@ -296,9 +290,7 @@ class NumpyAdapter(Adapter):
 
     # -- Mask R-CNN --------------------------------------------------------------------------
 
-    def mask_rcnn_mask_loss(
-        self, target_masks: Array, target_class_ids: Array, pred_masks: Array
-    ) -> Array:
+    def mask_rcnn_mask_loss(self, target_masks: Array, target_class_ids: Array, pred_masks: Array) -> Array:
         _, p, y = _positive_masks(target_masks, target_class_ids, pred_masks)
         loss = _binary_cross_entropy(p, y)
         return np.asarray(loss.mean() if loss.size else 0).astype(pred_masks.dtype)
@@ -456,5 +448,5 @@ def _positive_masks(
     if (c >= masks.shape[-1]).any():
         raise ValueError(f"class ids must be below {masks.shape[-1]}")
     rows, columns = np.ogrid[: masks.shape[2], : masks.shape[3]]
-    where = tuple(i[:, None, None] for i in (b, r)) + (rows, columns, c[:, None, None])
+    where = (b[:, None, None], r[:, None, None], rows, columns, c[:, None, None])
     return where, _wide(masks[where]), _wide(target_masks[b, r])

@@ -125,18 +125,12 @@ class TensorFlowAdapter(TensorFlowArrays):
 
     # -- functions that its users compose ------------------------------------------------------
 
-    def cross_entropy(
-        self, probabilities: Any, target: Any, *, axis: int, reduction: str
-    ) -> Any:
+    def cross_entropy(self, probabilities: Any, target: Any, *, axis: int, reduction: str) -> Any:
         loss = -tf.reduce_sum(tf.math.xlogy(target, probabilities), axis=axis)
         return _REDUCE[reduction](loss)
 
-    def binary_cross_entropy(
-        self, probabilities: Any, target: Any, *, weight: Any, reduction: str
-    ) -> Any:
-        loss = -(
-            tf.math.xlogy(target, probabilities) + tf.math.xlog1py(1 - target, -probabilities)
-        )
+    def binary_cross_entropy(self, probabilities: Any, target: Any, *, weight: Any, reduction: str) -> Any:
+        loss = -(tf.math.xlogy(target, probabilities) + tf.math.xlog1py(1 - target, -probabilities))
         return _REDUCE[reduction](loss if weight is None else weight * loss)
 
     def pspnet_resize_labels(self, labels: Any, *, size: tuple[int, int]) -> Any:
@@ -164,9 +158,7 @@ class TensorFlowAdapter(TensorFlowArrays):
     def pspnet_predict(self, logits: Any) -> Any:
         return tf.argmax(logits, axis=-1)
 
-    def mask_rcnn_mask_loss(
-        self, target_masks: Any, target_class_ids: Any, pred_masks: Any
-    ) -> Any:
+    def mask_rcnn_mask_loss(self, target_masks: Any, target_class_ids: Any, pred_masks: Any) -> Any:
         own, target = self._positive_masks(target_masks, target_class_ids, pred_masks)
         return tf.cond(
             tf.size(own) > 0,
@@ -180,15 +172,11 @@ class TensorFlowAdapter(TensorFlowArrays):
         own, target = self._positive_masks(target_masks, target_class_ids, mask_logits)
         return tf.cond(
             tf.size(own) > 0,
-            lambda: self.sigmoid_cross_entropy(
-                own, target, weight=None, pos_weight=None, reduction="mean"
-            ),
+            lambda: self.sigmoid_cross_entropy(own, target, weight=None, pos_weight=None, reduction="mean"),
             lambda: tf.constant(0, mask_logits.dtype),
         )
 
-    def _positive_masks(
-        self, target_masks: Any, target_class_ids: Any, masks: Any
-    ) -> tuple[Any, Any]:
+    def _positive_masks(self, target_masks: Any, target_class_ids: Any, masks: Any) -> tuple[Any, Any]:
         positive = tf.where(target_class_ids > 0)
         ids = tf.gather_nd(target_class_ids, positive)
         by_class = tf.transpose(masks, [0, 1, 4, 2, 3])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Mapping
 from typing import Any
 
@@ -73,9 +75,7 @@ class TorchAdapter(Adapter):
         # cross_entropy wants the classes at dimension 1, or alone.
         if logits.ndim > 1:
             logits, target = logits.movedim(axis, 1), target.movedim(axis, 1)
-        return F.cross_entropy(
-            logits, target, reduction=reduction, label_smoothing=label_smoothing
-        )
+        return F.cross_entropy(logits, target, reduction=reduction, label_smoothing=label_smoothing)
 
     def sparse_softmax_cross_entropy(
         self,
@@ -100,9 +100,7 @@ class TorchAdapter(Adapter):
             **ignoring,
         )
 
-    def binary_cross_entropy(
-        self, probabilities: Any, target: Any, *, weight: Any, reduction: str
-    ) -> Any:
+    def binary_cross_entropy(self, probabilities: Any, target: Any, *, weight: Any, reduction: str) -> Any:
         return F.binary_cross_entropy(probabilities, target, weight=weight, reduction=reduction)
 
     def sigmoid_cross_entropy(
@@ -114,9 +112,7 @@ class TorchAdapter(Adapter):
 
     # -- functions that its users compose ------------------------------------------------------
 
-    def cross_entropy(
-        self, probabilities: Any, target: Any, *, axis: int, reduction: str
-    ) -> Any:
+    def cross_entropy(self, probabilities: Any, target: Any, *, axis: int, reduction: str) -> Any:
         loss = -torch.special.xlogy(target, probabilities).sum(dim=axis)
         return {"none": loss, "sum": loss.sum(), "mean": loss.mean()}[reduction]
 
@@ -128,9 +124,7 @@ class TorchAdapter(Adapter):
     def pspnet_loss(self, logits: Any, labels: Any, *, num_classes: int, reduction: str) -> Any:
         resized = self.pspnet_resize_labels(labels, size=tuple(logits.shape[1:3]))
         resized = resized.masked_fill(resized >= num_classes, 255)
-        return F.cross_entropy(
-            logits.permute(0, 3, 1, 2), resized, ignore_index=255, reduction=reduction
-        )
+        return F.cross_entropy(logits.permute(0, 3, 1, 2), resized, ignore_index=255, reduction=reduction)
 
     def pspnet_total_loss(
         self, logits: Any, aux_logits: Any, labels: Any, *, num_classes: int, aux_weight: float
@@ -142,9 +136,7 @@ class TorchAdapter(Adapter):
     def pspnet_predict(self, logits: Any) -> Any:
         return logits.argmax(dim=-1)
 
-    def mask_rcnn_mask_loss(
-        self, target_masks: Any, target_class_ids: Any, pred_masks: Any
-    ) -> Any:
+    def mask_rcnn_mask_loss(self, target_masks: Any, target_class_ids: Any, pred_masks: Any) -> Any:
         own, target = self._positive_masks(target_masks, target_class_ids, pred_masks)
         if own.numel() == 0:
             return pred_masks.new_zeros((), requires_grad=True) + 0 * pred_masks[:0].sum()
@@ -158,9 +150,7 @@ class TorchAdapter(Adapter):
             return mask_logits.new_zeros((), requires_grad=True) + 0 * mask_logits[:0].sum()
         return F.binary_cross_entropy_with_logits(own, target)
 
-    def _positive_masks(
-        self, target_masks: Any, target_class_ids: Any, masks: Any
-    ) -> tuple[Any, Any]:
+    def _positive_masks(self, target_masks: Any, target_class_ids: Any, masks: Any) -> tuple[Any, Any]:
         b, r = torch.where(target_class_ids > 0)
         return masks[b, r, :, :, target_class_ids[b, r]], target_masks[b, r]
 
@@ -178,6 +168,10 @@ class TorchCompileAdapter(TorchAdapter):
 
     name = "torch-compile"
 
+    def __init__(self) -> None:
+        if not any(map(shutil.which, (os.environ.get("CXX", "g++"), "g++", "clang++"))):
+            raise Unavailable("torch.compile needs a C++ compiler")
+
     def evaluate(self, function: Call, arrays: Mapping[str, Any]) -> Any:
         return self._compiled(function)(*arrays.values())
 
@@ -189,9 +183,7 @@ class TorchCompileAdapter(TorchAdapter):
         *,
         cotangent: Any = None,
     ) -> tuple[Any, Mapping[str, Any]]:
-        return super().value_and_gradients(
-            self._compiled(function), arrays, wrt, cotangent=cotangent
-        )
+        return super().value_and_gradients(self._compiled(function), arrays, wrt, cotangent=cotangent)
 
     def _compiled(self, function: Call) -> Any:
         torch.compiler.reset()

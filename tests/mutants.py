@@ -9,7 +9,6 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-
 from lossproof.adapters import numpy as ref
 from lossproof.adapters.numpy import NumpyAdapter
 
@@ -430,9 +429,7 @@ class DenseZeroTimesInfinity(NumpyAdapter):
 class UnitMassGradient(NumpyAdapter):
     """The gradient is p − y whatever the target's mass."""
 
-    def _grad_softmax_cross_entropy(
-        self, v, logits, target, *, axis, label_smoothing, reduction
-    ):
+    def _grad_softmax_cross_entropy(self, v, logits, target, *, axis, label_smoothing, reduction):
         y = ref._smoothed(wide(target), axis, label_smoothing)
         rows = y.size // y.shape[axis] if y.size else 0
         share = ref._row_share(v, reduction, rows, axis)
@@ -576,9 +573,9 @@ class LastRowDropped(Sparse):
     """The last row of an odd batch is dropped."""
 
     def change(self, logits, labels, p):
-        if labels.ndim == 1 and labels.size % 2 and labels.size > 1 and p["axis"] == -1:
-            if p["reduction"] != "none":
-                return logits[:-1], labels[:-1]
+        odd = labels.ndim == 1 and labels.size % 2 and labels.size > 1 and p["axis"] == -1
+        if odd and p["reduction"] != "none":
+            return logits[:-1], labels[:-1]
         return logits, labels
 
 
@@ -589,9 +586,7 @@ class IgnoredCounted(NumpyAdapter):
     def sparse_softmax_cross_entropy(self, logits, labels, **p):
         if p["reduction"] != "mean" or p["weight"] is not None:
             return super().sparse_softmax_cross_entropy(logits, labels, **p)
-        total = super().sparse_softmax_cross_entropy(
-            wide(logits), labels, **{**p, "reduction": "sum"}
-        )
+        total = super().sparse_softmax_cross_entropy(wide(logits), labels, **{**p, "reduction": "sum"})
         return (total / np.float32(labels.size)).astype(logits.dtype)
 
 
@@ -602,9 +597,7 @@ class WeightedMeanByCount(NumpyAdapter):
     def sparse_softmax_cross_entropy(self, logits, labels, **p):
         if p["reduction"] != "mean" or p["weight"] is None:
             return super().sparse_softmax_cross_entropy(logits, labels, **p)
-        total = super().sparse_softmax_cross_entropy(
-            wide(logits), labels, **{**p, "reduction": "sum"}
-        )
+        total = super().sparse_softmax_cross_entropy(wide(logits), labels, **{**p, "reduction": "sum"})
         return (total / np.sum(labels != p["ignore_index"])).astype(logits.dtype)
 
 
@@ -672,9 +665,7 @@ class LogClampedAtHundred(NumpyAdapter):
 class BinaryClipped(NumpyAdapter):
     """Probabilities are clipped to [1e-6, 1 − 1e-6]."""
 
-    binary_cross_entropy = _binary(
-        lambda p, y: ref._binary_cross_entropy(np.clip(p, 1e-6, 1 - 1e-6), y)
-    )
+    binary_cross_entropy = _binary(lambda p, y: ref._binary_cross_entropy(np.clip(p, 1e-6, 1 - 1e-6), y))
 
 
 @mutant("binary_cross_entropy")
@@ -924,9 +915,7 @@ class Masks(NumpyAdapter):
         return target, ids, masks
 
     def mask_rcnn_mask_loss(self, target_masks, target_class_ids, pred_masks):
-        return super().mask_rcnn_mask_loss(
-            *self.change(target_masks, target_class_ids, pred_masks)
-        )
+        return super().mask_rcnn_mask_loss(*self.change(target_masks, target_class_ids, pred_masks))
 
 
 @mutant("mask_rcnn_mask_loss")

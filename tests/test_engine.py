@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from lossproof.adapters.numpy import NumpyAdapter
 
 from lossproof import Adapter, Unsupported
-from lossproof.adapters.numpy import NumpyAdapter
 from lossproof.case import Case, load_cases, load_file
 from lossproof.deviations import Deviations, load_deviations
 from lossproof.engine import run_case
@@ -178,7 +178,7 @@ def test_a_deviation_applies_to_its_versions_only(tmp_path: Path) -> None:
 
 def test_a_deviation_of_an_unknown_case_is_refused(tmp_path: Path) -> None:
     listed = deviations(tmp_path, DEVIATIONS.replace("ordinary/moderate", "ordinary/moderat"))
-    with pytest.raises(InputError, match="no case 'sigmoid/ordinary/moderat'.*did you mean"):
+    with pytest.raises(InputError, match=r"no case 'sigmoid/ordinary/moderat'.*did you mean"):
         listed.check_ids(CASES)
 
 
@@ -214,11 +214,14 @@ def test_every_builtin_loads_or_says_why_not() -> None:
         assert (loaded.adapter is None) == bool(loaded.info.skipped)
 
 
-def test_an_adapter_by_path_inherits_deviations_of_what_it_does_not_override(tmp_path: Path) -> None:
+def test_an_adapter_by_path_inherits_deviations_of_what_it_does_not_override(
+    tmp_path: Path,
+) -> None:
     (tmp_path / "base_backend.py").write_text(
         "from lossproof.adapters.numpy import NumpyAdapter\n"
         "class Base(NumpyAdapter):\n    name = 'base'\n    version = '1.0'\n"
-        "    def sigmoid(self, logits): return logits\n    def softmax(self, logits, *, axis): return logits\n",
+        "    def sigmoid(self, logits): return logits\n"
+        "    def softmax(self, logits, *, axis): return logits\n",
         encoding="utf-8",
     )
     (tmp_path / "base_backend.deviations.yaml").write_text(
@@ -325,7 +328,6 @@ def test_an_adapter_that_cannot_start_is_reported_for_every_case(tmp_path: Path)
     cases = [case for name, case in CASES.items() if name.startswith("sigmoid/ordinary/")]
     rows = [row for _, rows in run_isolated(path, jobs(cases, ["float32"]), 5.0) for row in rows]
     assert rows and {row.verdict for row in rows} == {Verdict.CRASH}
-
 
 
 def test_isolated_and_direct_runs_agree() -> None:

@@ -53,7 +53,7 @@ BAD = {
     "bad seed": ("[1, 2]", "{random: normal, shape: [2], seed: -1}", 10, "seed of logits must be"),
     "bad layout": ("    inputs:", "    layout: {logits: upside-down}\n    inputs:", 9, "layout of logits"),
     "bad wrt": ("    inputs:", "    wrt: [labels]\n    inputs:", 9, "unknown wrt 'labels'"),
-    "bad variant": ("    inputs:", "    variants: [{name: x}]\n    inputs:", 9, "either raises: true or outputs"),
+    "bad variant": ("    inputs:", "    variants: [{name: x}]\n    inputs:", 9, "either raises: true"),
     "bad tolerance": (
         "    inputs:",
         "    tolerance: {float32: {value: {rel: -1, abs: 0}}}\n    inputs:",

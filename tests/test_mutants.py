@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-
 from lossproof.adapters import numpy as ref
 from lossproof.adapters.numpy import NumpyAdapter
+
 from lossproof.case import Case, load_cases
 from lossproof.deviations import Deviations
 from lossproof.engine import run_case

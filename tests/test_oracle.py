@@ -73,7 +73,9 @@ def test_a_wrong_stored_value_is_found(tmp_path: Path) -> None:
 def test_a_wrong_tolerance_is_found(tmp_path: Path) -> None:
     case = CASES["softmax/ordinary/vector"]
     text = case.path.read_text(encoding="utf-8")
-    loose = text.replace("tolerance:\n      float64: {value: {rel: ", "tolerance:\n      float64: {value: {rel: 9", 1)
+    loose = text.replace(
+        "tolerance:\n      float64: {value: {rel: ", "tolerance:\n      float64: {value: {rel: 9", 1
+    )
     assert loose != text
     found = [certify_case(c) for c in load_file(case.path, loose)]
     assert sum("tolerances differ" in d for c in found for d in c.differences) == 1

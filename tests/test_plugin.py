@@ -48,7 +48,11 @@ def test_a_failure_is_explained(pytester: pytest.Pytester) -> None:
     result = pytester.runpytest("--adapter", "numpy")
     result.assert_outcomes(failed=2)
     result.stdout.fnmatch_lines(
-        ["SG-1: a reason", "value: fail: *0.5 where 0.75 is due*", "lossproof explain sigmoid/topic/half*"]
+        [
+            "SG-1: a reason",
+            "value: fail: *0.5 where 0.75 is due*",
+            "lossproof explain sigmoid/topic/half*",
+        ]
     )
 
 

@@ -52,9 +52,7 @@ class Sketch:
         flat = np.asarray(tensor, dtype=np.float64).ravel()
         patterns, blocks = self.sums.shape
         signed = [flat * generator.signs(self.seed + p, flat.size) for p in range(patterns)]
-        return np.array(
-            [[row[block].sum() for block in block_slices(flat.size, blocks)] for row in signed]
-        )
+        return np.array([[row[block].sum() for block in block_slices(flat.size, blocks)] for row in signed])
 
 
 def block_slices(size: int, blocks: int) -> list[slice]:
@@ -113,8 +111,7 @@ class Case:
     def exact_arrays(self) -> dict[str, npt.NDArray[Any]]:
         """The inputs as float64 and int64 arrays, before the rounding-free cast to a dtype."""
         return {
-            array.name: materialize(self.inputs[array.name], array.integer)
-            for array in self.function.arrays
+            array.name: materialize(self.inputs[array.name], array.integer) for array in self.function.arrays
         }
 
     def axis(self) -> int | None:
@@ -168,9 +165,7 @@ def load_cases(paths: Sequence[Path] | None = None) -> list[Case]:
         for case in load_file(path):
             if case.id in loaded:
                 first = loaded[case.id]
-                raise case.complain(
-                    f"duplicate id, first used at {display(first.path)}:{first.line}"
-                )
+                raise case.complain(f"duplicate id, first used at {display(first.path)}:{first.line}")
             loaded[case.id] = case
     return list(loaded.values())
 
@@ -238,9 +233,7 @@ class _FileReader:
                 f"{suggest(str(entry['clause']), clauses())}",
             )
         if entry["level"] not in ("required", "recommended"):
-            raise self.fail(
-                entry.lines["level"], f"{self.label}: level must be required or recommended"
-            )
+            raise self.fail(entry.lines["level"], f"{self.label}: level must be required or recommended")
         self.text_field(entry, "why")
         dtypes = self.dtypes(entry)
         parameters = self.parameters(entry)
@@ -284,8 +277,7 @@ class _FileReader:
             if name not in table:
                 raise self.fail(
                     given.lines[name],
-                    f"{self.label}: {self.function.name} has no parameter {name!r}"
-                    f"{suggest(name, table)}",
+                    f"{self.label}: {self.function.name} has no parameter {name!r}{suggest(name, table)}",
                 )
         values = {}
         for name, parameter in table.items():
@@ -326,9 +318,7 @@ class _FileReader:
             raise self.fail(line, f"{self.label}: {wrong}")
         return inputs
 
-    def numbers(
-        self, mapping: yamlio.Mapping, name: str, dtypes: tuple[str, ...], integer: bool
-    ) -> Any:
+    def numbers(self, mapping: yamlio.Mapping, name: str, dtypes: tuple[str, ...], integer: bool) -> Any:
         """An array of exact numbers, listed (returned as an array) or described (as it stands)."""
         spec, line = mapping[name], mapping.lines[name]
         inexact = yamlio.first_inexact(mapping.nodes[name])
@@ -397,9 +387,7 @@ class _FileReader:
             raise self.fail(line, f"{self.label}: high of {name} must be above low")
         for pair in spec.get("set", ()):
             if not (isinstance(pair, list) and len(pair) == 2 and _is_index(pair[0], shape)):
-                raise self.fail(
-                    line, f"{self.label}: set of {name} must be a list of [[index …], value]"
-                )
+                raise self.fail(line, f"{self.label}: set of {name} must be a list of [[index …], value]")
         if integer and spec.get("random") in ("normal", "uniform", "one_hot"):
             raise self.fail(line, f"{self.label}: {name} must hold integers")
 
@@ -431,11 +419,11 @@ class _FileReader:
             sketch = spec["sketch"]
             if not isinstance(sketch, yamlio.Mapping):
                 raise self.fail(line, f"{self.label}: sketch must be a mapping")
-            self.check_fields(
-                sketch, {"shape": True, "seed": True, "sums": True}, f"sketch of {self.label}"
-            )
+            self.check_fields(sketch, {"shape": True, "seed": True, "sums": True}, f"sketch of {self.label}")
             return Sketch(
-                tuple(sketch["shape"]), sketch["seed"], self.listed(sketch["sums"], line, "sums", False)
+                tuple(sketch["shape"]),
+                sketch["seed"],
+                self.listed(sketch["sums"], line, "sums", False),
             )
         if isinstance(spec, yamlio.Mapping):
             self.check_fields(spec, {"full": True, "shape": True}, f"expected of {self.label}")
@@ -457,18 +445,13 @@ class _FileReader:
         outputs.update({f"gradients.{name}": item for name, item in gradients.items()})
         return outputs
 
-    def tolerances(
-        self, entry: yamlio.Mapping, dtypes: tuple[str, ...]
-    ) -> dict[str, dict[str, Tolerance]]:
+    def tolerances(self, entry: yamlio.Mapping, dtypes: tuple[str, ...]) -> dict[str, dict[str, Tolerance]]:
         given = entry.get("tolerance", {})
         line = entry.lines.get("tolerance", entry.line)
         if not isinstance(given, dict) or not set(given) <= set(dtypes):
             raise self.fail(line, f"{self.label}: tolerance maps the case's dtypes to bounds")
         return {
-            dtype: {
-                name: self.tolerance(bound, line)
-                for name, bound in self.outputs(outputs, line).items()
-            }
+            dtype: {name: self.tolerance(bound, line) for name, bound in self.outputs(outputs, line).items()}
             for dtype, outputs in given.items()
         }
 
@@ -493,7 +476,9 @@ class _FileReader:
             if not isinstance(item, yamlio.Mapping):
                 raise self.fail(line, f"{self.label}: a variant is a mapping with a name")
             self.check_fields(
-                item, {"name": True, "raises": False, "value": False, "gradients": False}, self.label
+                item,
+                {"name": True, "raises": False, "value": False, "gradients": False},
+                self.label,
             )
             if not isinstance(item["name"], str) or not NAME.match(item["name"]):
                 raise self.fail(item.line, f"{self.label}: a variant's name is hyphenated words")
@@ -501,9 +486,7 @@ class _FileReader:
             rest.lines = item.lines
             raises = item.get("raises", False)
             if not isinstance(raises, bool) or raises == bool(rest):
-                raise self.fail(
-                    item.line, f"{self.label}: a variant has either raises: true or outputs"
-                )
+                raise self.fail(item.line, f"{self.label}: a variant has either raises: true or outputs")
             outputs = {
                 name: self.listed(spec, item.line, name, False)
                 for name, spec in self.outputs(rest, item.line).items()
@@ -595,9 +578,7 @@ def _is_index(value: Any, shape: list[int]) -> bool:
     return (
         isinstance(value, list)
         and len(value) == len(shape)
-        and all(
-            isinstance(i, int) and 0 <= i < length for i, length in zip(value, shape, strict=True)
-        )
+        and all(isinstance(i, int) and 0 <= i < length for i, length in zip(value, shape, strict=True))
     )
 
 

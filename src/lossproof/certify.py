@@ -24,7 +24,6 @@ from lossproof.case import (
     case_files,
     is_description,
     load_file,
-    materialize,
     not_representable,
 )
 from lossproof.dtypes import FLOAT_TYPES
@@ -86,9 +85,7 @@ def _check_described(case: Case) -> None:
         for dtype in case.dtypes:
             bad = not_representable(case.exact_arrays[array.name], dtype, array.integer)
             if bad is not None:
-                raise case.complain(
-                    f"{bad!r} in {array.name} is not exactly representable in {dtype}"
-                )
+                raise case.complain(f"{bad!r} in {array.name} is not exactly representable in {dtype}")
 
 
 def _differences(
@@ -128,11 +125,7 @@ def _render(
 ) -> Iterable[str]:
     yield "expected:"
     yield from _entries("  ", "value", expected.get("value"), integer)
-    gradients = {
-        name.removeprefix("gradients."): item
-        for name, item in expected.items()
-        if name != "value"
-    }
+    gradients = {name.removeprefix("gradients."): item for name, item in expected.items() if name != "value"}
     if gradients:
         yield "  gradients:"
         for name, item in gradients.items():
@@ -210,14 +203,15 @@ def rewrite(path: Path, texts: dict[str, tuple[str, ...]]) -> None:
     document = yamlio.load(path)
     entries = document["cases"]
     ends = [entry.line - 1 for entry in entries[1:]] + [len(source)]
+    for entry in entries:
+        if source[entry.line - 1].lstrip("- ").startswith("{"):
+            raise InputError(display(path), entry.line, "write the case as a block mapping")
     for entry, end in reversed(list(zip(entries, ends, strict=True))):
         while not source[end - 1].strip() or source[end - 1].lstrip().startswith("#"):
             end -= 1
         keys = sorted(entry.lines.items(), key=lambda pair: pair[1])
         stops = [line - 1 for _, line in keys[1:]] + [end]
-        ranges = {
-            key: (line - 1, stop) for (key, line), stop in zip(keys, stops, strict=True)
-        }
+        ranges = {key: (line - 1, stop) for (key, line), stop in zip(keys, stops, strict=True)}
         indent = source[entry.line - 1].index("id:") if "id" in entry else 4
         position = ranges["variants"][0] if "variants" in ranges else end
         new = [" " * indent + line for line in texts[entry["id"]]]
@@ -266,9 +260,7 @@ def certify(
     try:
         import flint  # noqa: F401
     except ImportError:
-        raise LossproofError(
-            "certify needs python-flint: pip install 'lossproof[certify]'"
-        ) from None
+        raise LossproofError("certify needs python-flint: pip install 'lossproof[certify]'") from None
     tasks = [(path, case.id) for path in case_files(paths) for case in load_file(path)]
     certificates: list[Certificate] = []
     problems: list[str] = []

@@ -90,9 +90,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     _add_cases(certify)
     certify.add_argument("--write", action="store_true", help="store what is new or different")
-    certify.add_argument(
-        "--jobs", "-j", type=int, metavar="N", help="processes (default: one per core)"
-    )
+    certify.add_argument("--jobs", "-j", type=int, metavar="N", help="processes (default: one per core)")
     certify.set_defaults(command=_certify)
     return parser
 

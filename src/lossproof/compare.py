@@ -93,9 +93,7 @@ def _compare_sums(actual: npt.NDArray[Any], expected: Sketch, tolerance: Toleran
     return Comparison(False, message, result.error, result.allowed)
 
 
-def _compare_floats(
-    actual: Floats, expected: Floats, tolerance: Tolerance, dtype: FloatType
-) -> Comparison:
+def _compare_floats(actual: Floats, expected: Floats, tolerance: Tolerance, dtype: FloatType) -> Comparison:
     if not actual.size:
         return Comparison(True)
     with np.errstate(invalid="ignore", over="ignore"):
@@ -121,10 +119,12 @@ def _compare_floats(
     if not judged.any():
         return Comparison(True, flushed=bool(flush.any()))
     # The worst element: not finite where a number is due first, then by share of the allowed error.
-    share = np.where(judged, np.where(np.isfinite(error), error / np.maximum(allowed, 5e-324), np.inf), -1.0)
+    with np.errstate(invalid="ignore", over="ignore"):
+        share = np.where(np.isfinite(error), error / np.maximum(allowed, 5e-324), np.inf)
+    share = np.where(judged, share, -1.0)
     worst = np.unravel_index(int(np.argmax(share)), share.shape)
     finite = bool(np.isfinite(error[worst]))
-    numbers = (
+    numbers: tuple[float | None, float | None, float | None] = (
         (float(error[worst]), float(allowed[worst]), float(ulps[worst])) if finite else (None,) * 3
     )
     if not wrong.any():

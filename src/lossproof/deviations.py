@@ -135,9 +135,7 @@ def _names(where: str, mapping: yamlio.Mapping, name: str) -> tuple[str, ...]:
 def _check_fields(where: str, mapping: yamlio.Mapping, fields: dict[str, bool]) -> None:
     for name in mapping:
         if name not in fields:
-            raise InputError(
-                where, mapping.lines[name], f"unknown field {name!r}{suggest(name, fields)}"
-            )
+            raise InputError(where, mapping.lines[name], f"unknown field {name!r}{suggest(name, fields)}")
     for name, needed in fields.items():
         if needed and name not in mapping:
             raise InputError(where, mapping.line, f"the field {name!r} is missing")
@@ -146,9 +144,7 @@ def _check_fields(where: str, mapping: yamlio.Mapping, fields: dict[str, bool]) 
 class Deviations:
     """The deviations that apply to one adapter at its version and device, indexed by case."""
 
-    def __init__(
-        self, deviations: Iterable[Deviation], adapter: str, version: str, device: str
-    ) -> None:
+    def __init__(self, deviations: Iterable[Deviation], adapter: str, version: str, device: str) -> None:
         self.entries = [
             deviation
             for deviation in deviations

@@ -46,11 +46,12 @@ class FloatType:
     def ulp(self, value: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         """Distance between neighbouring numbers of the format at ``value`` (float64, any shape)."""
         _, exponent = np.frexp(np.clip(np.abs(value), self.smallest_normal, self.largest))
-        return np.ldexp(1.0, exponent - self.precision)
+        distance: npt.NDArray[np.float64] = np.ldexp(1.0, exponent - self.precision)
+        return distance
 
 
 def _float_type(name: str, dtype: npt.DTypeLike) -> FloatType:
-    info = ml_dtypes.finfo(dtype)
+    info = ml_dtypes.finfo(dtype)  # type: ignore[no-untyped-call]
     return FloatType(
         name=name,
         numpy=np.dtype(dtype),
@@ -68,9 +69,7 @@ FLOAT_TYPES = {
 }
 
 # The dtypes of label maps, for the functions that have no floating-point array at all.
-INTEGER_TYPES = {
-    name: np.dtype(name) for name in ("int64", "int32", "int16", "int8", "uint8")
-}
+INTEGER_TYPES = {name: np.dtype(name) for name in ("int64", "int32", "int16", "int8", "uint8")}
 
 
 def numpy_dtype(name: str) -> np.dtype:

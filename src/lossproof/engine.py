@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -59,9 +58,7 @@ def numpy_parameters(case: Case, dtype: str) -> dict[str, Any]:
     }
 
 
-def bind(
-    adapter: Adapter, case: Case, dtype: str
-) -> tuple[Call, dict[str, Any], Any]:
+def bind(adapter: Adapter, case: Case, dtype: str) -> tuple[Call, dict[str, Any], Any]:
     """The call, its native arrays and its native cotangent (or None)."""
     arrays = {name: adapter.from_numpy(a) for name, a in numpy_arrays(case, dtype).items()}
     parameters = {
@@ -152,9 +149,7 @@ def describe(error: BaseException) -> str:
     return f"{type(error).__name__}: {text[:300]}" if text else type(error).__name__
 
 
-def records(
-    case: Case, dtype: str, adapter: str, answer: Answer, deviations: Deviations
-) -> list[Record]:
+def records(case: Case, dtype: str, adapter: str, answer: Answer, deviations: Deviations) -> list[Record]:
     """Judge all outputs of a case."""
     found = []
     for output in case.expected or ():
@@ -170,9 +165,7 @@ def records(
                     f"remove it from {deviation.path.name}:{deviation.line}"
                 )
                 verdict = Verdict.FAIL
-        found.append(
-            make_record(case, dtype, adapter, output, verdict, message, variant, comparison)
-        )
+        found.append(make_record(case, dtype, adapter, output, verdict, message, variant, comparison))
     return found
 
 
@@ -202,9 +195,7 @@ def make_record(
     )
 
 
-def run_case(
-    adapter: Adapter, name: str, case: Case, dtype: str, deviations: Deviations
-) -> list[Record]:
+def run_case(adapter: Adapter, name: str, case: Case, dtype: str, deviations: Deviations) -> list[Record]:
     """Run one case in one dtype and judge every output."""
     return records(case, dtype, name, ask(adapter, case, dtype), deviations)
 
@@ -213,9 +204,4 @@ def same_verdict_for_all(
     case: Case, dtype: str, adapter: str, verdict: Verdict, message: str
 ) -> list[Record]:
     """Records of a case that was not run (skipped) or did not come back (crash, timeout)."""
-    return [
-        make_record(case, dtype, adapter, output, verdict, message)
-        for output in case.expected or ()
-    ]
-
-
+    return [make_record(case, dtype, adapter, output, verdict, message) for output in case.expected or ()]

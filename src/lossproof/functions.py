@@ -164,9 +164,7 @@ _TABLE = (
 FUNCTIONS: Mapping[str, Function] = {function.name: function for function in _TABLE}
 
 
-def shape_mismatch(
-    function: Function, shapes: Mapping[str, tuple[int, ...]], axis: int | None
-) -> str | None:
+def shape_mismatch(function: Function, shapes: Mapping[str, tuple[int, ...]], axis: int | None) -> str | None:
     """Say what is wrong with the shapes of a call, or None when they agree with the table."""
     lengths: dict[str, int] = {}
     for array in function.arrays:

@@ -35,7 +35,8 @@ def splitmix64(seed: int, count: int) -> npt.NDArray[np.uint64]:
 def round_significand(values: npt.NDArray[np.float64], bits: int) -> npt.NDArray[np.float64]:
     """Round to ``bits`` significant bits, ties to even (8 bits fit every dtype under test)."""
     mantissa, exponent = np.frexp(values)
-    return np.ldexp(np.rint(np.ldexp(mantissa, bits)), exponent - bits)
+    rounded: npt.NDArray[np.float64] = np.ldexp(np.rint(np.ldexp(mantissa, bits)), exponent - bits)
+    return rounded
 
 
 def generate(spec: Mapping[str, Any]) -> npt.NDArray[Any]:
@@ -55,7 +56,8 @@ def generate(spec: Mapping[str, Any]) -> npt.NDArray[Any]:
         return (low + _scaled(z, high - low)).reshape(shape)
     if kind == "choice":
         options = np.asarray(spec["of"])
-        return options[_scaled(z, len(options))].reshape(shape)
+        picks: npt.NDArray[Any] = options[_scaled(z, len(options))].reshape(shape)
+        return picks
     if kind == "uniform":
         low, high = float(spec.get("low", 0.0)), float(spec.get("high", 1.0))
         steps = (2 * (z >> np.uint64(48)).astype(np.float64) + 1) / 2.0**17
@@ -64,7 +66,7 @@ def generate(spec: Mapping[str, Any]) -> npt.NDArray[Any]:
         # The sum of four 16-bit fields (Irwin-Hall) needs no transcendental function, so every
         # language gets the same bits.
         fields = [(z >> np.uint64(16 * i)) & np.uint64(0xFFFF) for i in range(4)]
-        total = sum(field.astype(np.float64) for field in fields)
+        total = np.sum([field.astype(np.float64) for field in fields], axis=0)
         values = (total - 131070.0) * (float(spec.get("scale", 1.0)) / 32768.0)
         values = values + float(spec.get("shift", 0.0))
     return round_significand(values, int(spec.get("bits", 8))).reshape(shape)

@@ -28,8 +28,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default=[],
         metavar="A",
         help="lossproof adapter to test: a name, path/to/file.py[:Class] or module:Class "
-        "(may be repeated; default: every installed backend)",
+        "(may be repeated; default: the ini option lossproof_adapters, or every installed backend)",
     )
+    parser.addini("lossproof_adapters", "adapters to test unless --adapter is given", type="args")
 
 
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
@@ -72,7 +73,8 @@ def _wants_cases(config: pytest.Config) -> bool:
 def _references(config: pytest.Config) -> list[str]:
     from lossproof.registry import available_names
 
-    return config.getoption("--adapter") or available_names()
+    given: list[str] = config.getoption("--adapter") or config.getini("lossproof_adapters")
+    return given or available_names()
 
 
 @cache
@@ -153,4 +155,3 @@ class CaseItem(pytest.Item):
 
 class CaseFailure(Exception):
     """A case whose outputs are not all right."""
-

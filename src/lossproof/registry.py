@@ -35,9 +35,7 @@ BUILTIN = {
     "torch": Builtin("lossproof.adapters.torch", "TorchAdapter", "torch", "torch"),
     "torch-compile": Builtin("lossproof.adapters.torch", "TorchCompileAdapter", "torch", "torch"),
     "torch-cuda": Builtin("lossproof.adapters.torch", "TorchCudaAdapter", "torch", "torch"),
-    "tensorflow": Builtin(
-        "lossproof.adapters.tensorflow", "TensorFlowAdapter", "tensorflow", "tensorflow"
-    ),
+    "tensorflow": Builtin("lossproof.adapters.tensorflow", "TensorFlowAdapter", "tensorflow", "tensorflow"),
     "tensorflow-xla": Builtin(
         "lossproof.adapters.tensorflow", "TensorFlowXlaAdapter", "tensorflow", "tensorflow"
     ),
@@ -205,8 +203,7 @@ def _inherited(deviation: Deviation, adapter: Adapter, base: type[Adapter]) -> I
         return getattr(type(adapter), function, None) is getattr(base, function, None)
 
     places = tuple(
-        replace(where, cases=tuple(case for case in where.cases if same(case)))
-        for where in deviation.where
+        replace(where, cases=tuple(case for case in where.cases if same(case))) for where in deviation.where
     )
     if any(where.cases for where in places):
         yield replace(deviation, where=tuple(w for w in places if w.cases), adapters=())

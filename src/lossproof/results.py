@@ -113,8 +113,7 @@ def write_json(path: Path, adapters: Sequence[AdapterInfo], records: Iterable[Re
     }
     text = json.dumps(head, indent=1, allow_nan=False)[:-2]
     rows = ",\n".join(
-        "  " + json.dumps(record.to_json(), allow_nan=False, ensure_ascii=False)
-        for record in records
+        "  " + json.dumps(record.to_json(), allow_nan=False, ensure_ascii=False) for record in records
     )
     content = f'{text},\n "results": [\n{rows}\n ]\n}}\n'
     try:

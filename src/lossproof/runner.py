@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 from lossproof.case import Case, load_file
-from lossproof.deviations import Deviations
 from lossproof.engine import run_case, same_verdict_for_all
 from lossproof.registry import Loaded, load_adapter
 from lossproof.results import AdapterInfo, Record, Verdict
@@ -140,5 +139,3 @@ def _serve(pipe: Connection, reference: str) -> None:
         pair = (cases[path][task["case"]], task["dtype"])
         (rows,) = run_here(loaded, [pair])
         pipe.send_bytes(json.dumps([row.to_json() for row in rows]).encode())
-
-

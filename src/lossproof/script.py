@@ -11,6 +11,7 @@ import inspect
 import sys
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
 from types import ModuleType
 from typing import Any
 
@@ -100,16 +101,9 @@ def _adapter_source(adapter: Adapter, case: Case, gradients: bool) -> Iterator[s
         if found <= wanted:
             break
         wanted |= found
-    bodies = [
-        {key: member[key] for key in member if key in wanted} for member in members
-    ]
+    bodies = [{key: member[key] for key in member if key in wanted} for member in members]
     modules = list(dict.fromkeys(sys.modules[cls.__module__] for cls in reversed(classes)))
-    used = {
-        name
-        for body in bodies
-        for node, _ in body.values()
-        for name in _names(node)
-    }
+    used = {name for body in bodies for node, _ in body.values() for name in _names(node)}
     header, statements = _module_parts(modules, used)
     yield "\n".join(dict.fromkeys(["import ml_dtypes", "import numpy as np", *header]))
     yield "\n\n\n".join([_stand_ins(gradients), *statements])
@@ -123,8 +117,7 @@ def _stand_ins(gradients: bool) -> str:
     """What the adapter takes from lossproof, in its shortest form."""
     base = ["from_numpy", "to_numpy", "evaluate"]
     methods = "\n\n".join(
-        _without_annotations(textwrap.dedent(inspect.getsource(getattr(Adapter, name))))
-        for name in base
+        _without_annotations(textwrap.dedent(inspect.getsource(getattr(Adapter, name)))) for name in base
     )
     call = (
         "class Call:\n"
@@ -154,6 +147,7 @@ def _without_annotations(source: str) -> str:
     return ast.unparse(tree)
 
 
+@cache
 def _source(module: ModuleType) -> str:
     try:
         return inspect.getsource(module)
@@ -161,6 +155,7 @@ def _source(module: ModuleType) -> str:
         raise LossproofError(f"the source of {module.__name__} cannot be read") from None
 
 
+@cache
 def _members(cls: type) -> dict[str, tuple[ast.AST, str]]:
     """Methods and class attributes of one class: syntax tree and source without annotations."""
     tree = ast.parse(_source(sys.modules[cls.__module__]))
@@ -241,8 +236,7 @@ def _bound_names(node: ast.AST) -> set[str]:
 
 def _generator_source() -> Iterator[str]:
     constants = "\n".join(
-        f"{name} = np.uint64({int(getattr(generator, name)):#x})"
-        for name in ("_GAMMA", "_MIX1", "_MIX2")
+        f"{name} = np.uint64({int(getattr(generator, name)):#x})" for name in ("_GAMMA", "_MIX1", "_MIX2")
     )
     yield f"import math\n\n{constants}"
     for function in (
@@ -283,9 +277,7 @@ def _main(case: Case, adapter: Adapter, dtype: str, wrt: list[str]) -> Iterator[
             if case.cotangent is None
             else f", cotangent=adapter.from_numpy({_array(case.cotangent, dtype)})"
         )
-        yield (
-            f"value, gradients = adapter.value_and_gradients(call, arrays, {tuple(wrt)!r}{extra})"
-        )
+        yield (f"value, gradients = adapter.value_and_gradients(call, arrays, {tuple(wrt)!r}{extra})")
         yield "outputs['value'] = adapter.to_numpy(value)"
         yield "outputs.update((f'gradients.{k}', adapter.to_numpy(g)) for k, g in gradients.items())"
     else:
@@ -306,16 +298,14 @@ def _main(case: Case, adapter: Adapter, dtype: str, wrt: list[str]) -> Iterator[
     sketches = [n for n, item in case.expected.items() if isinstance(item, Sketch)]
     if sketches:
         patterns = {
-            n: (item.seed, *item.sums.shape)
-            for n, item in case.expected.items()
-            if isinstance(item, Sketch)
+            n: (item.seed, *item.sums.shape) for n, item in case.expected.items() if isinstance(item, Sketch)
         }
         yield f"    if name in {sketches!r}:"
         yield f"        got = block_sums(got, *{patterns!r}[name])"
         yield "        dtype = 'float64'"
     yield "    ok = close(got, want, rel, abs_, exact_zeros, dtype)"
     yield "    right &= ok"
-    yield "    print(f'{name}: {\"as defined\" if ok else \"DEVIATES\"}')"
+    yield '    print(f\'{name}: {"as defined" if ok else "DEVIATES"}\')'
     yield "    print('  got     ', np.array2string(np.asarray(got), threshold=20, prefix=' ' * 11))"
     yield "    want = np.asarray(want)"
     yield "    print('  expected', np.array2string(want, threshold=20, prefix=' ' * 11))"
@@ -348,5 +338,3 @@ def _literal(values: Any) -> str:
     if not array.size:
         return f"np.zeros({array.shape!r})"
     return repr(array.tolist())
-
-

@@ -32,8 +32,7 @@ def select_cases(references: Sequence[str], functions: Sequence[str]) -> list[Ca
             matches = [case for case in own if _matches(case.id, name)]
             if not matches:
                 raise LossproofError(
-                    f"no case {name!r}{suggest(name, [case.id for case in own])}, "
-                    "and no such file"
+                    f"no case {name!r}{suggest(name, [case.id for case in own])}, and no such file"
                 )
             chosen.update((case.id, case) for case in matches)
     selected = [c for c in chosen.values() if not functions or c.function.name in functions]
@@ -43,8 +42,4 @@ def select_cases(references: Sequence[str], functions: Sequence[str]) -> list[Ca
 
 
 def _matches(case_id: str, name: str) -> bool:
-    return (
-        case_id == name
-        or case_id.startswith(name.rstrip("/") + "/")
-        or fnmatch.fnmatchcase(case_id, name)
-    )
+    return case_id == name or case_id.startswith(name.rstrip("/") + "/") or fnmatch.fnmatchcase(case_id, name)

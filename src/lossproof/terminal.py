@@ -44,9 +44,7 @@ def progress(label: str) -> Iterator[Callable[[int, int], None]]:
         yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
-def show_adapter(
-    console: Console, info: AdapterInfo, records: Sequence[Record], verbose: bool
-) -> None:
+def show_adapter(console: Console, info: AdapterInfo, records: Sequence[Record], verbose: bool) -> None:
     """The table of one backend: functions against verdicts, then what is wrong."""
     console.print()
     if info.skipped is not None:
@@ -106,9 +104,7 @@ def show_summary(
         failures = sum(record.verdict in FAILURES for record in own)
         counts = Counter(record.verdict for record in own)
         extras = ", ".join(
-            f"{counts[v]} {v}"
-            for v in (Verdict.DEVIATION, Verdict.BELOW, Verdict.UNSUPPORTED)
-            if counts[v]
+            f"{counts[v]} {v}" for v in (Verdict.DEVIATION, Verdict.BELOW, Verdict.UNSUPPORTED) if counts[v]
         )
         text = Text(f"{info.name}: ")
         if failures:

@@ -27,6 +27,8 @@ MAX_DEPTH = 64
 _INTEGER = re.compile(r"[-+]?[0-9]+\Z")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?\Z")
 _HEX_FLOAT = re.compile(r"[-+]?0[xX][0-9a-fA-F]+(\.[0-9a-fA-F]*)?[pP][-+]?[0-9]+\Z")
+# As many brackets in a row as may be nested.
+_DEEP = re.compile(rf"[\[{{]{{{MAX_DEPTH}}}")
 _SPECIAL = {
     "": None, "~": None, "null": None, "Null": None, "NULL": None,
     "true": True, "True": True, "TRUE": True,
@@ -40,7 +42,7 @@ for _text in (".inf", ".Inf", ".INF"):
 
 class _Loader(_BaseLoader):
     # With no implicit resolvers every plain scalar keeps the tag "str"; `_scalar` resolves it.
-    yaml_implicit_resolvers: dict[str, Any] = {}
+    yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012
 
 
 class Mapping(dict[str, Any]):
@@ -95,7 +97,7 @@ def _refuse_deep_nesting(path: Path, text: str) -> None:
         indent = len(line) - len(line.lstrip(" -?:\t"))
         if depth > 8 * MAX_DEPTH or opened > 2**16 or indent > 8 * MAX_DEPTH:
             raise InputError(path, number, "nested too deeply")
-        if opened > MAX_DEPTH and re.search(r"[\[{]{%d}" % MAX_DEPTH, re.sub(r"\s", "", line)):
+        if opened > MAX_DEPTH and re.search(_DEEP, re.sub(r"\s", "", line)):
             raise InputError(path, number, "nested too deeply")
 
 

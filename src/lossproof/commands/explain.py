@@ -29,15 +29,15 @@ def explain(options: argparse.Namespace) -> int:
     cases = select_cases([options.case], [])
     loaded = [load_adapter(reference) for reference in options.adapter or available_names()]
     for case in cases[:MAX_CASES]:
-        _show_case(console, case)
+        show_case(console, case)
         for adapter in loaded:
-            _show_answer(console, case, adapter)
+            show_answer(console, case, adapter)
     if len(cases) > MAX_CASES:
         console.print(f"… and {len(cases) - MAX_CASES} more cases")
     return 0
 
 
-def _show_case(console: Console, case: Case) -> None:
+def show_case(console: Console, case: Case) -> None:
     clause = clauses()[case.clause]
     console.print()
     console.print(Text(case.id, style="bold"), f"({case.level})", highlight=False)
@@ -79,13 +79,11 @@ def _show_expected(item: Expected) -> str:
 
 
 def _compact(values: Any) -> str:
-    text = np.array2string(
-        np.asarray(values), threshold=24, separator=", ", max_line_width=90, precision=17
-    )
+    text = np.array2string(np.asarray(values), threshold=24, separator=", ", max_line_width=90, precision=17)
     return text.replace("\n", "\n" + " " * 22)
 
 
-def _show_answer(console: Console, case: Case, loaded: Loaded) -> None:
+def show_answer(console: Console, case: Case, loaded: Loaded) -> None:
     console.print()
     info = loaded.info
     console.print(Text(f"{info.name}  ({info.backend} {info.version}, {info.device})", style="bold"))

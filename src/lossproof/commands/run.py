@@ -71,10 +71,9 @@ def _run_adapter(
     with progress(Path(reference).name) as update:
         if options.isolate:
             info = AdapterInfo(reference, reference, "", "")
-            for done, (info, rows) in enumerate(
-                run_isolated(reference, pairs, options.timeout), 1
-            ):
-                records += rows
+            for done, answer in enumerate(run_isolated(reference, pairs, options.timeout), 1):
+                info = answer[0]
+                records += answer[1]
                 update(done, len(pairs))
             return info, records
         loaded = load_adapter(reference)

@@ -1,4 +1,4 @@
-"""Functions that act on elements, and Euclidean distance (spec/l2.md, sigmoid.md, binary-cross-entropy.md)."""
+"""Functions that act on elements, and Euclidean distance (spec/l2.md, spec/sigmoid.md, …)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from flint import arb
 
 from lossproof.oracle.balls import Quantity, nearest, product, total
 from lossproof.oracle.result import Bound, Floats, Output
-from lossproof.oracle.softmax import E, NAN, reduced
+from lossproof.oracle.softmax import NAN, E, reduced
 
 
 def logistic(x: float) -> Quantity:
@@ -61,9 +61,7 @@ def log_sigmoid(x: Sequence[float], shape: tuple[int, ...]) -> Output:
 
 
 def log_sigmoid_gradient(x: Sequence[float], cotangent: Floats, shape: tuple[int, ...]) -> Output:
-    exact = [
-        product(arb(v), logistic(-z)) for z, v in zip(x, cotangent.ravel().tolist(), strict=True)
-    ]
+    exact = [product(arb(v), logistic(-z)) for z, v in zip(x, cotangent.ravel().tolist(), strict=True)]
     s = np.array([nearest(logistic(z)) for z in x])
     v = np.abs(cotangent.ravel())
     # Formed as 1 − σ(x), or as the exponential of a rounded logarithm of size |x|.
@@ -78,9 +76,7 @@ def l2_loss(
     factor = arb(0.5) if half else arb(1)
     exact = [product(factor, _square(_minus(a, b))) for a, b in zip(p, t, strict=True)]
     size = _sizes(exact)
-    return reduce_elements(
-        exact, (4 * size, np.zeros_like(size), np.full_like(size, 2.0)), reduction, shape
-    )
+    return reduce_elements(exact, (4 * size, np.zeros_like(size), np.full_like(size, 2.0)), reduction, shape)
 
 
 def l2_gradient(
@@ -94,9 +90,7 @@ def l2_gradient(
     """Gradient with respect to the first argument; the other's is its negative."""
     shares = element_shares(len(p), reduction, cotangent)
     factor = 1 if half else 2
-    exact = [
-        product(s * factor, _minus(a, b)) for a, b, s in zip(p, t, shares, strict=True)
-    ]
+    exact = [product(s * factor, _minus(a, b)) for a, b, s in zip(p, t, shares, strict=True)]
     size = _sizes(exact)
     inner = np.array([abs(nearest(_minus(a, b))) for a, b in zip(p, t, strict=True)])
     inner = np.where(np.isfinite(inner), inner, 0.0)
@@ -173,9 +167,7 @@ def _log_cost(y: float, p: float) -> Quantity:
 class BinaryCrossEntropy:
     """−y·ln p − (1−y)·ln(1−p) per element, weighted."""
 
-    def __init__(
-        self, p: Sequence[float], y: Sequence[float], w: Sequence[float] | None = None
-    ) -> None:
+    def __init__(self, p: Sequence[float], y: Sequence[float], w: Sequence[float] | None = None) -> None:
         self.p, self.y = list(p), list(y)
         self.w = list(w) if w is not None else [1.0] * len(self.p)
 

@@ -14,7 +14,7 @@ from flint import arb, ctx
 from lossproof.case import Case, materialize
 from lossproof.oracle import elementwise as ew
 from lossproof.oracle import softmax as sm
-from lossproof.oracle.balls import Undecided
+from lossproof.oracle.balls import Undecided, total
 from lossproof.oracle.result import Bound, Floats, Output
 
 FIRST_PRECISION, LAST_PRECISION = 140, 140 * 2**6
@@ -137,7 +137,7 @@ def _softmax_cross_entropy(arrays: Arrays, call: _Call) -> Outputs:
     y, _ = _rows(arrays["target"], call["axis"])
     smoothing = call["label_smoothing"]
     count = flat.shape[0]
-    invalid = np.isnan(y).any(axis=1)
+    invalid: npt.NDArray[np.bool_] = np.asarray(np.isnan(y).any(axis=1))
     loss = sm.CrossEntropy(
         _softmax_rows(flat),
         [_smooth(row, smoothing) for row in np.where(invalid[:, None], 0.0, y).tolist()],
@@ -202,9 +202,7 @@ def _sparse_softmax_cross_entropy(arrays: Arrays, call: _Call) -> Outputs:
     ignored = call["ignore_index"]
     dropped = np.zeros(labels.shape, bool) if ignored is None else labels == ignored
     weight = call.array("weight", (flat.shape[1],))
-    loss = _sparse_loss(
-        flat, labels, dropped, call["reduction"], weight, call["label_smoothing"]
-    )
+    loss = _sparse_loss(flat, labels, dropped, call["reduction"], weight, call["label_smoothing"])
     return _losses(loss, "logits", call, back, labels.shape)
 
 
@@ -214,9 +212,7 @@ def _l2_loss(arrays: Arrays, call: _Call) -> Outputs:
     half, reduction = call["half"], call["reduction"]
     outputs = {"value": ew.l2_loss(p, t, half, reduction, shape)}
     if p or reduction != "mean":
-        outputs["gradients.prediction"] = ew.l2_gradient(
-            p, t, half, reduction, call.cotangent, shape
-        )
+        outputs["gradients.prediction"] = ew.l2_gradient(p, t, half, reduction, call.cotangent, shape)
         outputs["gradients.target"] = ew.l2_gradient(t, p, half, reduction, call.cotangent, shape)
     return outputs
 
@@ -319,7 +315,7 @@ def _pspnet_total_loss(arrays: Arrays, call: _Call) -> Outputs:
         main.bound.a + auxiliary.bound.a,
         main.bound.h + auxiliary.bound.h,
     )
-    outputs["value"] = Output((), [sm.total([main.exact[0], auxiliary.exact[0]])], bound)
+    outputs["value"] = Output((), [total([main.exact[0], auxiliary.exact[0]])], bound)
     return outputs
 
 
@@ -342,7 +338,7 @@ def _pspnet_predict(arrays: Arrays, call: _Call) -> Outputs:
 def _mask_loss(arrays: Arrays, call: _Call, logits: bool) -> Outputs:
     name = "mask_logits" if logits else "pred_masks"
     masks, ids, target = arrays[name], arrays["target_class_ids"], arrays["target_masks"]
-    *rois, height, width, classes = masks.shape
+    classes = masks.shape[-1]
     positions: list[int] = []
     y: list[float] = []
     valid = True

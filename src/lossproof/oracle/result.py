@@ -1,4 +1,4 @@
-"""What the oracle says about one output: its exact elements and how far a correct result may be off.
+"""What the oracle says about one output: its exact elements, and how far off a result may be.
 
 The bound of an element is ``u``·(unit roundoff of the dtype) + ``a``·(unit roundoff of the
 accumulator) + ``h``·(smallest subnormal of the dtype); see spec/tolerances.md for the derivations.
@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -96,9 +95,7 @@ class Output:
         finite = np.isfinite(self.rounded) & (np.abs(self.rounded) < dtype.overflow_threshold)
         if not self.listed:
             return Tolerance(0.0, _round_up(self._sketch_bound(bounds, dtype)))
-        zeros = self.absent is not None and bool(
-            self.absent[self.rounded == 0].all() and self.absent.any()
-        )
+        zeros = self.absent is not None and bool(self.absent[self.rounded == 0].all() and self.absent.any())
         checked = finite & ~self.absent if self.absent is not None and zeros else finite
         rel, abs_ = cover(bounds[checked], np.abs(self.rounded[checked]))
         return Tolerance(_round_up(rel), _round_up(abs_), zeros)
@@ -167,7 +164,4 @@ def _round_up(value: float) -> float:
     if float(text) >= value:
         return float(text)
     mantissa, exponent = text.split("e")
-    bumped = float(f"{round(float(mantissa) + 0.01, 2)}e{exponent}")
-    return bumped
-
-
+    return float(f"{round(float(mantissa) + 0.01, 2)}e{exponent}")

@@ -80,9 +80,7 @@ class Rows:
         # A class of probability 0 by its −inf logit adds no error.
         self.d = np.where(np.isfinite(spread), -spread, 0.0)
         self.w = np.array([row.weighted for row in self.rows]).reshape(-1, 1)
-        self.ln_s = np.array(
-            [nearest(row.log_sum) for row in self.rows], dtype=np.float64
-        ).reshape(-1, 1)
+        self.ln_s = np.array([nearest(row.log_sum) for row in self.rows], dtype=np.float64).reshape(-1, 1)
         self.root = math.sqrt(self.classes)
 
     def softmax_relative(self) -> tuple[Floats, float, float]:
@@ -177,9 +175,9 @@ class CrossEntropy:
     scale: float = 1.0
 
     def __post_init__(self) -> None:
-        self.q = np.array(
-            [[nearest(t) for t in row] for row in self.target], dtype=np.float64
-        ).reshape(self.rows.p.shape)
+        self.q = np.array([[nearest(t) for t in row] for row in self.target], dtype=np.float64).reshape(
+            self.rows.p.shape
+        )
         self.costs = [self._cost(r) for r in range(len(self.rows.rows))]
         self.sizes = np.array([nearest(cost) for cost in self.costs])
         self.kept = np.array(self.counts, dtype=bool)
