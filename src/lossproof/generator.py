@@ -52,7 +52,7 @@ def generate(spec: Mapping[str, Any]) -> npt.NDArray[Any]:
         return np.eye(classes, dtype=np.float64)[picked].reshape(shape)
     z = splitmix64(spec["seed"], count)
     if kind == "integers":
-        low, high = spec.get("low", 0), spec["high"]
+        low, high = int(spec.get("low", 0)), int(spec["high"])
         return (low + _scaled(z, high - low)).reshape(shape)
     if kind == "choice":
         options = np.asarray(spec["of"])
