@@ -52,8 +52,8 @@ def generate(spec: Mapping[str, Any]) -> npt.NDArray[Any]:
         return np.eye(classes, dtype=np.float64)[picked].reshape(shape)
     z = splitmix64(spec["seed"], count)
     if kind == "integers":
-        low, high = int(spec.get("low", 0)), int(spec["high"])
-        return (low + _scaled(z, high - low)).reshape(shape)
+        first, end = int(spec.get("low", 0)), int(spec["high"])
+        return (first + _scaled(z, end - first)).reshape(shape)
     if kind == "choice":
         options = np.asarray(spec["of"])
         picks: npt.NDArray[Any] = options[_scaled(z, len(options))].reshape(shape)
