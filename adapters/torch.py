@@ -90,7 +90,7 @@ class TorchAdapter(Adapter):
     ) -> Any:
         if logits.ndim > 1:
             logits = logits.movedim(axis, 1)
-        ignoring = {} if ignore_index is None else {"ignore_index": ignore_index}
+        ignoring: dict[str, Any] = {} if ignore_index is None else {"ignore_index": ignore_index}
         return F.cross_entropy(
             logits,
             labels,
