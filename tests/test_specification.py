@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import tomllib
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -102,3 +103,11 @@ def test_clauses_mentioned_in_pages_exist() -> None:
     for page in (ROOT / "spec").glob("*.md"):
         for name in re.findall(r"\b(?:G|L2|ED|L?SG|L?SM|CE|BCE|PSP|MRC)-[0-9]+\b", page.read_text("utf-8")):
             assert name in known, f"{page.name}: {name}"
+
+
+def test_every_package_is_in_the_wheel() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    listed = set(project["tool"]["setuptools"]["packages"])
+    source = ROOT / "src"
+    found = {".".join(p.parent.relative_to(source).parts) for p in source.rglob("__init__.py")}
+    assert listed == found | {"lossproof.adapters", "lossproof.cases", "lossproof.spec"}
