@@ -46,10 +46,10 @@ def progress(label: str) -> Iterator[Callable[[int, int], None]]:
 
 def show_adapter(console: Console, info: AdapterInfo, records: Sequence[Record], verbose: bool) -> None:
     """The table of one backend: functions against verdicts, then what is wrong."""
-    console.print()
     if info.skipped is not None:
         console.print(Text(f"{info.name}: skipped, {info.skipped}", style="dim"))
         return
+    console.print()
     title = f"{info.name}  ({info.backend} {info.version}, {info.device})"
     console.print(Text(title, style="bold"))
     verdicts = [v for v in Verdict if any(r.verdict is v for r in records)]
