@@ -209,3 +209,23 @@ def test_help_imports_no_framework() -> None:
         "assert not heavy, heavy"
     )
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+
+
+def test_deviations_are_checked_against_all_cases_whatever_the_dtype(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / "mine.py").write_text(
+        "from lossproof import Adapter\nclass Mine(Adapter):\n    name = 'mine'\n", encoding="utf-8"
+    )
+    listed = (
+        "deviations:\n  - id: x\n    clause: BCE-1\n    condition: 'c'\n    observed: 'o'\n"
+        "    expected: 'e'\n    versions: any\n    upstream: none known\n    where:\n"
+        "      - cases: [binary_cross_entropy/limits/beyond-a-hundred]\n"
+    )
+    path = tmp_path / "mine.deviations.yaml"
+    path.write_text(listed, encoding="utf-8")
+    arguments = ("run", "-a", str(tmp_path / "mine.py"), "-d", "float32")
+    assert status(capsys, *arguments)[0] == 0
+    path.write_text(listed.replace("hundred", "hundredth"), encoding="utf-8")
+    code, _, err = status(capsys, *arguments)
+    assert code == 2 and "no case" in err

@@ -44,7 +44,9 @@ def run(options: argparse.Namespace) -> int:
     records: list[Record] = []
     try:
         for reference in options.adapter or available_names():
-            info, found = _run_adapter(reference, pairs, options, all_cases=not options.cases)
+            info, found = _run_adapter(
+                reference, pairs, options, [] if options.cases or options.function else cases
+            )
             if info.name in {known.name for known in adapters}:
                 raise LossproofError(f"two adapters are called {info.name!r}; rename one")
             # Backends that are not there are named once; asked for, each case is skipped.
@@ -65,7 +67,7 @@ def _run_adapter(
     reference: str,
     pairs: Sequence[tuple[Case, str]],
     options: argparse.Namespace,
-    all_cases: bool,
+    every_case: Sequence[Case],
 ) -> tuple[AdapterInfo, list[Record]]:
     records: list[Record] = []
     with progress(Path(reference).name) as update:
@@ -77,8 +79,9 @@ def _run_adapter(
                 update(done, len(pairs))
             return info, records
         loaded = load_adapter(reference)
-        if all_cases and not options.function:
-            loaded.deviations.check_ids({case.id for case, _ in pairs})
+        # Only a run over all cases can tell that a deviation names none of them.
+        if every_case:
+            loaded.deviations.check_ids(case.id for case in every_case)
         for done, rows in enumerate(run_here(loaded, pairs), 1):
             records += rows
             update(done, len(pairs))
