@@ -111,3 +111,9 @@ def test_every_package_is_in_the_wheel() -> None:
     source = ROOT / "src"
     found = {".".join(p.parent.relative_to(source).parts) for p in source.rglob("__init__.py")}
     assert listed == found | {"lossproof.adapters", "lossproof.cases", "lossproof.spec"}
+
+
+def test_the_benchmark_workloads_are_well_formed() -> None:
+    workloads = load_cases([ROOT / "benchmarks" / "workloads"])
+    assert len(workloads) >= 6
+    assert all(case.expected is None for case in workloads)
