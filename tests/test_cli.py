@@ -142,7 +142,7 @@ def test_isolated(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize("function", FUNCTIONS)
 def test_explain_works_for_every_case(function: str) -> None:
     cases = [case for case in load_cases() if case.function.name == function]
-    (adapter,) = [load_adapter("numpy")]
+    adapter = load_adapter("numpy")
     for case in cases:
         console = Console(file=StringIO(), width=120)
         show_case(console, case)

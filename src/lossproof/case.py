@@ -114,9 +114,6 @@ class Case:
             array.name: materialize(self.inputs[array.name], array.integer) for array in self.function.arrays
         }
 
-    def axis(self) -> int | None:
-        return self.parameters.get("axis")
-
     def complain(self, message: str) -> InputError:
         return InputError(display(self.path), self.line, f"case {self.id}: {message}")
 

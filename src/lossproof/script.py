@@ -10,7 +10,7 @@ import ast
 import inspect
 import sys
 import textwrap
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from functools import cache
 from types import ModuleType
 from typing import Any
@@ -316,7 +316,7 @@ def _array(spec: Any, dtype: str) -> str:
     cast = "ml_dtypes.bfloat16" if dtype == "bfloat16" else f"np.{dtype}"
     if not is_description(spec):
         return f"np.array({_literal(spec)}, dtype={cast})"
-    plain = _plain(spec)
+    plain = dict(spec)
     if "set" in plain:
         places = plain.pop("set")
         base = _array(plain, "float64" if dtype in FLOAT_TYPES else "int64")
@@ -325,10 +325,6 @@ def _array(spec: Any, dtype: str) -> str:
     if "full" in plain:
         return f"np.full({tuple(plain['shape'])!r}, {plain['full']!r}, dtype={cast})"
     return f"generate({plain!r}).astype({cast})"
-
-
-def _plain(spec: Mapping[str, Any]) -> dict[str, Any]:
-    return dict(spec.items())
 
 
 def _literal(values: Any) -> str:

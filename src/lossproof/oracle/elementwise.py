@@ -43,7 +43,7 @@ def sigmoid(x: Sequence[float], shape: tuple[int, ...]) -> Output:
 
 def sigmoid_gradient(x: Sequence[float], cotangent: Floats, shape: tuple[int, ...]) -> Output:
     exact = [
-        product(arb(v), _times(logistic(z), logistic(-z)))
+        product(arb(v), logistic(z) * logistic(-z))
         for z, v in zip(x, cotangent.ravel().tolist(), strict=True)
     ]
     y = np.array([nearest(logistic(z)) for z in x])
@@ -308,10 +308,6 @@ def _minus(a: float, b: float) -> Quantity:
 
 def _square(d: Quantity) -> Quantity:
     return d * d
-
-
-def _times(a: Quantity, b: Quantity) -> Quantity:
-    return a * b
 
 
 def _sizes(exact: list[Quantity]) -> Floats:
