@@ -89,6 +89,7 @@ def test_missing_backends_are_named(capsys: pytest.CaptureFixture[str], tmp_path
     [
         (["run", "softmax/ordinary/vectr"], "did you mean 'softmax/ordinary/vector'"),
         (["run", "-a", "numpie"], "did you mean 'numpy'"),
+        (["run", "-a", "numpie", "--isolate", "sigmoid/ordinary"], "did you mean 'numpy'"),
         (["run", "-f", "sofmax"], "did you mean 'softmax'"),
         (["run", "-d", "float23"], "unknown dtype"),
         (["run", "-a", "numpy", "--json", "/absent/r.json"], "folder does not exist"),

@@ -15,6 +15,7 @@ from typing import Any
 
 from lossproof.case import Case, load_file
 from lossproof.engine import run_case, same_verdict_for_all
+from lossproof.errors import LossproofError
 from lossproof.registry import Loaded, load_adapter
 from lossproof.results import AdapterInfo, Record, Verdict
 
@@ -92,7 +93,11 @@ class _Worker:
         self.info: AdapterInfo | None = None
         if self.pipe.poll(START_TIMEOUT):
             with suppress(EOFError, ConnectionError):
-                self.info = AdapterInfo(**json.loads(self.pipe.recv_bytes()))
+                answer = json.loads(self.pipe.recv_bytes())
+                if "refused" in answer:
+                    self.stop()
+                    raise LossproofError(answer["refused"])
+                self.info = AdapterInfo(**answer)
 
     def run(self, case: Case, dtype: str, timeout: float) -> list[Record] | tuple[Verdict, str]:
         try:
@@ -124,7 +129,12 @@ class _Worker:
 def _serve(pipe: Connection, reference: str) -> None:
     """The child's side: load the adapter, then answer tasks until the pipe closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
-    loaded = load_adapter(reference)
+    try:
+        loaded = load_adapter(reference)
+    except LossproofError as error:
+        # Bad usage is for the parent to report, as it does without isolation.
+        pipe.send_bytes(json.dumps({"refused": str(error)}).encode())
+        return
     pipe.send_bytes(json.dumps(loaded.info.to_json()).encode())
     cases: dict[str, dict[str, Case]] = {}
     while True:
