@@ -143,12 +143,13 @@ def shape_of(spec: Any) -> tuple[int, ...]:
 
 
 def case_files(paths: Iterable[Path]) -> Iterator[Path]:
-    """The case files below ``paths`` (files are taken as they are), sorted."""
+    """The case files below ``paths`` (files are taken as they are), sorted, each once."""
+    seen: set[Path] = set()
     for path in paths:
-        if path.is_dir():
-            yield from sorted(path.rglob("*.yaml"))
-        else:
-            yield path
+        for file in sorted(path.rglob("*.yaml")) if path.is_dir() else [path]:
+            if file.resolve() not in seen:
+                seen.add(file.resolve())
+                yield file
 
 
 def load_cases(paths: Sequence[Path] | None = None) -> list[Case]:
@@ -445,8 +446,14 @@ class _FileReader:
     def tolerances(self, entry: yamlio.Mapping, dtypes: tuple[str, ...]) -> dict[str, dict[str, Tolerance]]:
         given = entry.get("tolerance", {})
         line = entry.lines.get("tolerance", entry.line)
-        if not isinstance(given, dict) or not set(given) <= set(dtypes):
+        if not isinstance(given, dict):
             raise self.fail(line, f"{self.label}: tolerance maps the case's dtypes to bounds")
+        for name in set(given) - set(dtypes):
+            raise self.fail(
+                line,
+                f"{self.label}: tolerance is given for {name}, which is not among the case's dtypes; "
+                "remove it (lossproof certify --write derives tolerances anew)",
+            )
         return {
             dtype: {name: self.tolerance(bound, line) for name, bound in self.outputs(outputs, line).items()}
             for dtype, outputs in given.items()

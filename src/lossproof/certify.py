@@ -49,35 +49,51 @@ def certify_case(case: Case) -> Certificate:
     Raises:
         InputError: a described input is not exactly representable in one of the case's dtypes.
     """
-    # Needs python-flint, which this module's importers may do without.
-    from lossproof.oracle import evaluate
-    from lossproof.oracle.result import SKETCH_SEED
-
     _check_described(case)
-    outputs = evaluate(case)
-    dtypes = [name for name in case.dtypes if name in FLOAT_TYPES]
-    exact_only = case.function.integer_result
-    expected: dict[str, Any] = {}
-    for name, output in outputs.items():
-        if output.constant is not None or not output.exact:
-            expected[name] = np.full(output.shape, output.constant or 0.0)
-        elif output.listed:
-            expected[name] = output.array()
-        else:
-            sums = np.array(output.sketch())
-            expected[name] = Sketch(output.shape, SKETCH_SEED, sums)
-    tolerances = {
-        dtype: {name: output.tolerance(dtype) for name, output in outputs.items()}
-        for dtype in ([] if exact_only else dtypes)
-    }
+    found = expect(case)
     return Certificate(
         case.id,
         case.path,
         case.line,
-        tuple(_render(expected, tolerances, integer=exact_only)),
-        tuple(_differences(case, expected, tolerances)),
-        sum(len(output.exact) for output in outputs.values()),
+        tuple(_render(found.outputs, found.tolerances, integer=case.function.integer_result)),
+        tuple(_differences(case, found.outputs, found.tolerances)),
+        found.elements,
     )
+
+
+@dataclass(frozen=True)
+class Expectation:
+    """What the oracle demands of a case; ``elements`` counts those that it computed."""
+
+    outputs: dict[str, Expected]
+    tolerances: dict[str, dict[str, Tolerance]]
+    elements: int
+
+
+def expect(case: Case) -> Expectation:
+    """Ask the oracle for a case's outputs, and for their tolerances in each of its dtypes.
+
+    Raises:
+        ArithmeticError: an element stays undecided at the oracle's highest precision.
+    """
+    # Needs python-flint, which this module's importers may do without.
+    from lossproof.oracle import evaluate
+    from lossproof.oracle.result import SKETCH_SEED
+
+    found = evaluate(case)
+    outputs: dict[str, Expected] = {}
+    for name, output in found.items():
+        if output.constant is not None or not output.exact:
+            outputs[name] = np.full(output.shape, output.constant or 0.0)
+        elif output.listed:
+            outputs[name] = output.array()
+        else:
+            outputs[name] = Sketch(output.shape, SKETCH_SEED, np.array(output.sketch()))
+    dtypes = [] if case.function.integer_result else [name for name in case.dtypes if name in FLOAT_TYPES]
+    tolerances = {
+        dtype: {name: output.tolerance(dtype) for name, output in found.items()} for dtype in dtypes
+    }
+    return Expectation(outputs, tolerances, sum(len(output.exact) for output in found.values()))
 
 
 def _check_described(case: Case) -> None:

@@ -85,6 +85,35 @@ def _parser() -> argparse.ArgumentParser:
     repro.add_argument("--dtype", "-d", metavar="D", help="the dtype (default: the case's first)")
     repro.set_defaults(command=_repro)
 
+    fuzz = commands.add_parser(
+        "fuzz",
+        help="search for inputs on which a backend is wrong, with the oracle live",
+        description="Property-based search: draws inputs, dtypes, shapes and parameters where these "
+        "functions break, compares with the oracle, checks metamorphic laws, shrinks what fails and writes "
+        "it as a certified case. Exit status 1: something was found under a clause that has no recorded "
+        "deviation.",
+    )
+    fuzz.add_argument("--adapter", "-a", required=True, metavar="A", help="the adapter")
+    fuzz.add_argument(
+        "--function", "-f", action="append", default=[], metavar="F",
+        help="only this function (may be repeated; default: all, in turns)",
+    )  # fmt: skip
+    fuzz.add_argument(
+        "--dtype", "-d", action="append", default=[], metavar="D", help="only this dtype (may be repeated)"
+    )
+    fuzz.add_argument(
+        "--seconds", "-s", type=_seconds, default=60.0, metavar="S", help="how long to search (default: 60)"
+    )
+    fuzz.add_argument("--seed", type=int, default=0, metavar="N", help="first seed (default: 0)")
+    fuzz.add_argument(
+        "--out", "-o", type=Path, default=Path("lossproof-fuzz"), metavar="DIR",
+        help="where cases are written (default: lossproof-fuzz)",
+    )  # fmt: skip
+    fuzz.add_argument(
+        "--recommended", action="store_true", help="count misses of what is only recommended, too"
+    )
+    fuzz.set_defaults(command=_fuzz)
+
     certify = commands.add_parser(
         "certify", help="recompute stored expectations and tolerances with the oracle"
     )
@@ -132,6 +161,12 @@ def _repro(options: argparse.Namespace) -> int:
     from lossproof.commands.repro import repro
 
     return repro(options)
+
+
+def _fuzz(options: argparse.Namespace) -> int:
+    from lossproof.commands.fuzz import fuzz
+
+    return fuzz(options)
 
 
 def _certify(options: argparse.Namespace) -> int:

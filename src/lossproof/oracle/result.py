@@ -104,6 +104,9 @@ class Output:
         # Subnormal elements may be flushed (G-8), which a sum cannot tell from an error.
         size = np.abs(self.rounded)
         bounds = bounds + np.where(size < dtype.smallest_normal, size, 0.0)
+        # A block with an infinity or NaN is compared for having one.
+        finite = np.isfinite(size) & np.isfinite(bounds)
+        bounds, size = np.where(finite, bounds, 0.0), np.where(finite, size, 0.0)
         worst = 0.0
         for block in block_slices(len(self.exact), SKETCH_BLOCKS):
             errors = math.fsum(bounds[block])

@@ -1,0 +1,506 @@
+"""Correct implementations that compute otherwise than the NumPy reference.
+
+They differ in the order of summation, the algebraic form and the precision of intermediates, all within
+what spec/tolerances.md allows. None may fail a required case in any dtype.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+from lossproof.adapters import numpy as ref
+from lossproof.adapters.numpy import NumpyAdapter
+
+ORIGINAL_REDUCE = ref._reduce
+ORIGINAL_SHIFTED = ref._shifted
+ORIGINAL_SOFTMAX = ref._softmax
+ORIGINAL_LOG_SOFTMAX = ref._log_softmax
+ORIGINAL_SIGMOID = ref._sigmoid
+
+
+@dataclass(frozen=True)
+class Correct:
+    """One correct implementation: an adapter, and helpers of the reference to be replaced."""
+
+    how: str
+    cls: type[NumpyAdapter] = NumpyAdapter
+    patches: dict[str, Callable[..., Any]] = field(default_factory=dict)
+
+
+# -- orders of summation --------------------------------------------------------------------
+
+
+def in_order(x: Any, axis: int | None) -> Any:
+    """The naive sum, from the first element to the last."""
+    if axis is None:
+        x, axis = x.ravel(), 0
+    return np.add.accumulate(x, axis=axis).take(-1, axis=axis) if x.shape[axis] else x.sum(axis)
+
+
+def kahan(x: Any, axis: int) -> Any:
+    moved = np.moveaxis(x, axis, 0)
+    total, lost = np.zeros_like(moved[0]), np.zeros_like(moved[0])
+    for row in moved:
+        y = row - lost
+        t = total + y
+        lost, total = (t - total) - y, t
+    # The correction of an infinite sum is NaN.
+    return np.where(np.isfinite(total), total, x.sum(axis=axis))
+
+
+def softmax_with(summation: Callable[[Any, int], Any]) -> dict[str, Callable[..., Any]]:
+    """Softmax, log-softmax and reductions with another order of summation."""
+
+    def softmax(x: Any, axis: int) -> Any:
+        e = np.exp(ref._shifted(x, axis))
+        return e / np.expand_dims(summation(e, axis), axis) if x.shape[axis] else e
+
+    def log_softmax(x: Any, axis: int) -> Any:
+        shifted = ref._shifted(x, axis)
+        if not x.shape[axis]:
+            return shifted
+        return shifted - np.log(np.expand_dims(summation(np.exp(shifted), axis), axis))
+
+    def reduce(loss: Any, reduction: str) -> Any:
+        if reduction == "none" or not loss.size:
+            return ORIGINAL_REDUCE(loss, reduction)
+        total = summation(loss.ravel(), 0)
+        return np.asarray(total if reduction == "sum" else total / np.float64(loss.size))
+
+    return {"_softmax": softmax, "_log_softmax": log_softmax, "_reduce": reduce}
+
+
+def shuffled(x: Any, axis: int) -> Any:
+    order = np.random.default_rng(5).permutation(x.shape[axis])
+    return in_order(x.take(order, axis=axis), axis)
+
+
+def online_softmax(x: Any, axis: int) -> Any:
+    """One pass over blocks, rescaling the running sum when the maximum grows."""
+    moved = np.moveaxis(x, axis, -1)
+    if not moved.shape[-1] or np.isposinf(moved).any():
+        return ORIGINAL_SOFTMAX(x, axis)
+    top = np.full(moved.shape[:-1], -np.inf, x.dtype)
+    total = np.zeros(moved.shape[:-1], x.dtype)
+    for start in range(0, moved.shape[-1], 64):
+        block = moved[..., start : start + 64]
+        new = np.maximum(top, block.max(axis=-1))
+        keep = np.where(np.isneginf(top) & np.isneginf(new), 0, np.exp(top - new))
+        inside = np.exp(block - new[..., None])
+        inside = np.where(np.isneginf(new)[..., None] & np.isneginf(block), 0, inside)
+        total, top = total * keep + inside.sum(axis=-1), new
+    return np.moveaxis(np.exp(moved - top[..., None]) / total[..., None], -1, axis)
+
+
+class EveryOperationInHalf(NumpyAdapter):
+    """Every elementwise operation is rounded to half precision, sums are in float32.
+
+    Only the squares of the L2 loss are formed in float32: in float16 they would overflow (G-4).
+    """
+
+    half: Any = np.float16
+    dtypes = ("float16",)
+
+    def softmax(self, logits: Any, *, axis: int) -> Any:
+        x = logits.astype(self.half)
+        e = np.exp(ORIGINAL_SHIFTED(x, axis).astype(self.half)).astype(self.half)
+        total = e.astype(np.float32).sum(axis=axis, keepdims=True)
+        return (e.astype(np.float32) / total).astype(self.half)
+
+    def log_softmax(self, logits: Any, *, axis: int) -> Any:
+        d = ORIGINAL_SHIFTED(logits.astype(self.half), axis).astype(self.half)
+        total = np.exp(d).astype(np.float32).sum(axis=axis, keepdims=True)
+        return (d - np.log(total).astype(self.half)).astype(self.half)
+
+    def sigmoid(self, logits: Any) -> Any:
+        e = np.exp(-np.abs(logits)).astype(self.half)
+        one = self.half(1)
+        return (np.where(logits >= 0, one, e) / (one + e)).astype(self.half)
+
+    def l2_loss(self, prediction: Any, target: Any, *, reduction: str, half: bool) -> Any:
+        d = (prediction - target).astype(self.half).astype(np.float32)
+        loss = d * d * np.float32(0.5 if half else 1)
+        if reduction == "none":
+            return loss.astype(self.half)
+        total = loss.sum(dtype=np.float32)
+        mean = total / np.float64(loss.size) if reduction == "mean" else total
+        return np.asarray(mean).astype(self.half)
+
+
+class EveryOperationInBfloat16(EveryOperationInHalf):
+    """The same in bfloat16."""
+
+    half = ml_dtypes.bfloat16
+    dtypes = ("bfloat16",)
+
+
+class FlushesSubnormals(NumpyAdapter):
+    """Subnormal results and gradients become 0, as on hardware that flushes."""
+
+    def to_numpy(self, array: Any) -> Any:
+        array = np.asarray(array)
+        if not (np.issubdtype(array.dtype, np.floating) or array.dtype.name == "bfloat16"):
+            return array
+        tiny = float(ml_dtypes.finfo(array.dtype).smallest_normal)
+        return np.where(np.abs(array.astype(np.float64)) < tiny, 0, array).astype(array.dtype)
+
+
+class Chunked(NumpyAdapter):
+    """Rows are worked on in chunks of three."""
+
+    def _chunks(self, method: Callable[..., Any], logits: Any, axis: int) -> Any:
+        moved = np.moveaxis(logits, axis, -1)
+        flat = moved.reshape(-1, moved.shape[-1]) if moved.size else moved
+        if not moved.size:
+            return method(logits, axis=axis)
+        parts = [method(flat[i : i + 3], axis=-1) for i in range(0, len(flat), 3)]
+        return np.moveaxis(np.concatenate(parts).reshape(moved.shape), -1, axis)
+
+    def softmax(self, logits: Any, *, axis: int) -> Any:
+        return self._chunks(super().softmax, logits, axis)
+
+    def log_softmax(self, logits: Any, *, axis: int) -> Any:
+        return self._chunks(super().log_softmax, logits, axis)
+
+
+def stable_binary(x: Any, y: Any) -> Any:
+    return np.maximum(x, 0) - x * y + np.log(1 + np.exp(-np.abs(x)))
+
+
+class MaxForm(NumpyAdapter):
+    """max(x, 0) − x·y + ln(1 + e^−|x|), with log instead of log1p, where nothing is infinite."""
+
+    def sigmoid_cross_entropy(
+        self, logits: Any, target: Any, *, weight: Any, pos_weight: Any, reduction: str
+    ) -> Any:
+        if pos_weight is not None or not np.isfinite(logits.astype(np.float32)).all():
+            return super().sigmoid_cross_entropy(
+                logits, target, weight=weight, pos_weight=pos_weight, reduction=reduction
+            )
+        loss = stable_binary(ref._wide(logits), ref._wide(target))
+        return ref._reduce(ref._weighted(loss, weight), reduction).astype(logits.dtype)
+
+
+def pairwise(x: Any, axis: int) -> Any:
+    """Halves are added recursively down to single elements."""
+    moved = np.moveaxis(x, axis, 0)
+    if not len(moved):
+        return moved.sum(axis=0)
+    while len(moved) > 1:
+        half = len(moved) // 2
+        low, high, rest = moved[:half], moved[half : 2 * half], moved[2 * half :]
+        moved = np.concatenate([low + high, rest])
+    return moved[0]
+
+
+def in_blocks(x: Any, axis: int) -> Any:
+    """Blocks of 32 in order, then their sums in order."""
+    moved = np.moveaxis(x, axis, 0)
+    if not len(moved):
+        return moved.sum(axis=0)
+    blocks = [in_order(moved[i : i + 32], 0) for i in range(0, len(moved), 32)]
+    return in_order(np.array(blocks), 0)
+
+
+def ascending(x: Any, axis: int) -> Any:
+    """From the smallest to the largest magnitude."""
+    order = np.argsort(np.abs(x), axis=axis)
+    return in_order(np.take_along_axis(x, order, axis=axis), axis) if x.shape[axis] else x.sum(axis=axis)
+
+
+def lanes(x: Any, axis: int) -> Any:
+    """Eight running sums, as in vector registers, added at the end."""
+    moved = np.moveaxis(x, axis, 0)
+    if not len(moved):
+        return moved.sum(axis=0)
+    return in_order(np.array([in_order(moved[i::8], 0) for i in range(min(8, len(moved)))]), 0)
+
+
+def exact(x: Any, axis: int) -> Any:
+    """The correctly rounded sum."""
+    moved = np.moveaxis(x, axis, -1)
+    flat = moved.reshape(-1, moved.shape[-1]) if moved.size else moved.reshape(0, 0)
+    if not np.isfinite(x).all() or not moved.size:
+        return x.sum(axis=axis)
+    sums = [math.fsum(row) for row in flat.tolist()]
+    return np.array(sums).reshape(moved.shape[:-1]).astype(x.dtype)
+
+
+# -- algebraic forms -----------------------------------------------------------------------
+
+
+def reciprocal_softmax(x: Any, axis: int) -> Any:
+    """One division per row, then products."""
+    e = np.exp(ORIGINAL_SHIFTED(x, axis))
+    return e * (1 / np.sum(e, axis=axis, keepdims=True))
+
+
+def powers_of_two(x: Any, axis: int) -> Any:
+    """2 to the power of a difference times log2 e, as GPU kernels do it."""
+    e = np.exp2(ORIGINAL_SHIFTED(x, axis) * x.dtype.type(math.log2(math.e)))
+    return e / np.sum(e, axis=axis, keepdims=True)
+
+
+def log_softmax_without_maximum(x: Any, axis: int) -> Any:
+    """ln(1 + the exponentials of all but the maximum), by log1p."""
+    d = ORIGINAL_SHIFTED(x, axis)
+    if not d.size or not np.isfinite(d).all():
+        return ORIGINAL_LOG_SOFTMAX(x, axis)
+    e = np.exp(d)
+    np.put_along_axis(e, np.expand_dims(np.argmax(d, axis=axis), axis), 0, axis=axis)
+    return d - np.log1p(e.sum(axis=axis, keepdims=True))
+
+
+def flushed_exponentials(x: Any, axis: int) -> Any:
+    """Exponentials that are subnormal become 0."""
+    e = np.exp(ORIGINAL_SHIFTED(x, axis))
+    e = np.where(np.abs(e) < np.finfo(e.dtype).smallest_normal, e.dtype.type(0), e)
+    e = np.where(np.isnan(x).any(axis=axis, keepdims=True), np.nan, e)
+    return e / np.sum(e, axis=axis, keepdims=True)
+
+
+def mean_by_reciprocal(loss: Any, reduction: str) -> Any:
+    """The sum times 1/N."""
+    if reduction != "mean" or not loss.size:
+        return ORIGINAL_REDUCE(loss, reduction)
+    return np.asarray(loss.sum() * (1 / loss.dtype.type(loss.size)))
+
+
+def scaled_before_summing(loss: Any, reduction: str) -> Any:
+    """The sum of costs divided by N one by one."""
+    if reduction != "mean" or not loss.size:
+        return ORIGINAL_REDUCE(loss, reduction)
+    return np.asarray((loss / loss.dtype.type(loss.size)).sum())
+
+
+def running_mean(loss: Any, reduction: str) -> Any:
+    """The mean of blocks of 64, weighted by their lengths."""
+    if reduction != "mean" or not loss.size:
+        return ORIGINAL_REDUCE(loss, reduction)
+    flat = loss.ravel()
+    blocks = [flat[i : i + 64] for i in range(0, flat.size, 64)]
+    return np.asarray(sum(b.mean() * (b.size / flat.size) for b in blocks)).astype(loss.dtype)
+
+
+class Gathers(NumpyAdapter):
+    """The label's log-probability is gathered, not multiplied with a one-hot row."""
+
+    def sparse_softmax_cross_entropy(self, logits: Any, labels: Any, **p: Any) -> Any:
+        plain = p["weight"] is None and not p["label_smoothing"] and p["ignore_index"] is None
+        x = np.moveaxis(ref._wide(logits), p["axis"], -1)
+        if not plain or ((labels < 0) | (labels >= x.shape[-1])).any():
+            return super().sparse_softmax_cross_entropy(logits, labels, **p)
+        picked = np.take_along_axis(ref._log_softmax(x, -1), np.asarray(labels)[..., None], -1)[..., 0]
+        return ref._reduce(-picked, p["reduction"]).astype(logits.dtype)
+
+
+class NormaliserFirst(NumpyAdapter):
+    """ln S minus the label's difference from the maximum: log-probabilities are never formed."""
+
+    def softmax_cross_entropy(self, logits: Any, target: Any, **p: Any) -> Any:
+        x, y = ref._wide(logits), ref._wide(target)
+        if not np.isfinite(x).all() or not np.isfinite(y).all() or not x.size:
+            return super().softmax_cross_entropy(logits, target, **p)
+        y = ref._smoothed(y, p["axis"], p["label_smoothing"])
+        d = ref._shifted(x, p["axis"])
+        normaliser = np.log(np.exp(d).sum(axis=p["axis"]))
+        loss = normaliser * y.sum(axis=p["axis"]) - (y * d).sum(axis=p["axis"])
+        return ref._reduce(loss, p["reduction"]).astype(logits.dtype)
+
+
+class GradientFromLogProbabilities(NumpyAdapter):
+    """Autograd through log-softmax: the probabilities are exponentials of log-probabilities."""
+
+    def _grad_softmax_cross_entropy(self, v: Any, logits: Any, target: Any, **p: Any) -> Any:
+        axis = p["axis"]
+        y = ref._smoothed(ref._wide(target), axis, p["label_smoothing"])
+        rows = y.size // y.shape[axis] if y.size else 0
+        upstream = -ref._row_share(v, p["reduction"], rows, axis) * y
+        probabilities = np.exp(ref._log_softmax(ref._wide(logits), axis))
+        return {"logits": upstream - probabilities * upstream.sum(axis=axis, keepdims=True)}
+
+    def _grad_log_softmax(self, v: Any, logits: Any, *, axis: int) -> Any:
+        p = np.exp(ref._log_softmax(ref._wide(logits), axis))
+        return {"logits": v - p * np.sum(v, axis=axis, keepdims=True)}
+
+
+class GradientsInFloat64(NumpyAdapter):
+    """The forward pass is recomputed in float64 for the gradients."""
+
+    def __getattribute__(self, name: str) -> Any:
+        found = super().__getattribute__(name)
+        if not name.startswith("_grad_"):
+            return found
+
+        def widened(v: Any, *arrays: Any, **parameters: Any) -> Any:
+            floats = [a.astype(np.float64) if np.issubdtype(a.dtype, np.floating)
+                      or a.dtype == ml_dtypes.bfloat16 else a for a in arrays]  # fmt: skip
+            return found(np.asarray(v, np.float64), *floats, **parameters)
+
+        return widened
+
+
+class GradientsFromSavedProbabilities(NumpyAdapter):
+    """The softmax's gradient uses the result as the forward pass saved it, in the dtype's accumulator."""
+
+    def _grad_softmax(self, v: Any, logits: Any, *, axis: int) -> Any:
+        p = ref._softmax(ref._wide(logits), axis)
+        dot = np.einsum("...i,...i->...", np.moveaxis(p, axis, -1), np.moveaxis(v + 0 * p, axis, -1))
+        return {"logits": p * v - p * np.expand_dims(dot, axis)}
+
+
+class SquaresByDot(NumpyAdapter):
+    """Squares are formed and added by a dot product (fused multiply-add)."""
+
+    def l2_loss(self, prediction: Any, target: Any, *, reduction: str, half: bool) -> Any:
+        if reduction == "none" or not prediction.size:
+            return super().l2_loss(prediction, target, reduction=reduction, half=half)
+        d = (ref._wide(prediction) - ref._wide(target)).ravel()
+        total = np.dot(d, d) * d.dtype.type(0.5 if half else 1)
+        mean = total / np.float64(d.size) if reduction == "mean" else total
+        return np.asarray(mean).astype(prediction.dtype)
+
+
+class FusedMultiplyAdd(NumpyAdapter):
+    """One rounding per square and addition, simulated in float64 for what is computed in float32."""
+
+    dtypes = ("float32", "float16", "bfloat16")
+
+    def l2_loss(self, prediction: Any, target: Any, *, reduction: str, half: bool) -> Any:
+        if reduction == "none" or not 0 < prediction.size <= 4096:
+            return super().l2_loss(prediction, target, reduction=reduction, half=half)
+        total = np.float32(0)
+        for d in (ref._wide(prediction) - ref._wide(target)).ravel():
+            total = np.float32(np.float64(d) * np.float64(d) + np.float64(total))
+        total = total * np.float32(0.5 if half else 1)
+        mean = total / np.float64(prediction.size) if reduction == "mean" else total
+        return np.asarray(mean).astype(prediction.dtype)
+
+
+class DistanceByHypot(NumpyAdapter):
+    """hypot(hypot(a, b), c)…: no square overflows."""
+
+    def euclidean_distance(self, prediction: Any, target: Any, *, axis: int) -> Any:
+        d = ref._wide(prediction) - ref._wide(target)
+        if not d.shape[axis] or np.isnan(d).any():
+            return super().euclidean_distance(prediction, target, axis=axis)
+        return np.hypot.reduce(d, axis=axis).astype(prediction.dtype)
+
+
+class RoiByRoi(NumpyAdapter):
+    """The mask loss is added RoI by RoI and divided by the number of pixels at the end."""
+
+    def mask_rcnn_mask_loss(self, target_masks: Any, target_class_ids: Any, pred_masks: Any) -> Any:
+        if (target_class_ids >= pred_masks.shape[-1]).any():
+            return super().mask_rcnn_mask_loss(target_masks, target_class_ids, pred_masks)
+        total, count = ref._wide(np.zeros((), pred_masks.dtype)), 0
+        for b, r in np.argwhere(target_class_ids > 0).tolist():
+            p = ref._wide(pred_masks[b, r, :, :, target_class_ids[b, r]])
+            costs = ref._binary_cross_entropy(p, ref._wide(target_masks[b, r]))
+            total, count = total + costs.sum(), count + costs.size
+        return np.asarray(total / np.float64(count) if count else total).astype(pred_masks.dtype)
+
+
+class ImageByImage(NumpyAdapter):
+    """The pixel loss is added image by image and divided by the pixels that count at the end."""
+
+    def pspnet_loss(self, logits: Any, labels: Any, *, num_classes: int, reduction: str) -> Any:
+        if reduction != "mean":
+            return super().pspnet_loss(logits, labels, num_classes=num_classes, reduction=reduction)
+        resized = self.pspnet_resize_labels(labels, size=logits.shape[1:3])
+        parts = [
+            super(ImageByImage, self).pspnet_loss(
+                ref._wide(x)[None], y[None], num_classes=num_classes, reduction="sum"
+            )
+            for x, y in zip(logits, labels, strict=True)
+        ]
+        count = int((resized < num_classes).sum())
+        return np.asarray(sum(parts) / np.float64(count)).astype(logits.dtype)
+
+
+class IndexByDivision(NumpyAdapter):
+    """The source index is the floor of an exact quotient in float64."""
+
+    def pspnet_resize_labels(self, labels: Any, *, size: tuple[int, int]) -> Any:
+        rows, columns = (
+            np.floor(np.arange(n) * float(length) / n).astype(int)
+            for n, length in zip(size, labels.shape[1:], strict=True)
+        )
+        return labels[:, rows[:, None], columns]
+
+
+class MaximumThenFirst(NumpyAdapter):
+    """The prediction is the first class that equals the maximum, a NaN before all."""
+
+    def pspnet_predict(self, logits: Any) -> Any:
+        top = np.max(logits, axis=-1, keepdims=True)
+        return np.argmax(np.isnan(logits) | (~np.isnan(top) & (logits == top)), axis=-1)
+
+
+def logs_of_both(p: Any, y: Any) -> Any:
+    """ln(1 − p) without log1p."""
+    rest = 1 - np.where(p < 0, np.nan, p)
+    return -(ref._times_log(y, p) + ref._product(1 - y, np.log(rest)))
+
+
+CORRECT: dict[str, Correct] = {
+    "naive-order": Correct("sums from the first element to the last", patches=softmax_with(in_order)),
+    "reversed-order": Correct(
+        "sums from the last element to the first",
+        patches=softmax_with(lambda x, axis: in_order(np.flip(x, axis), axis)),
+    ),
+    "shuffled-order": Correct("sums in a random order", patches=softmax_with(shuffled)),
+    "ascending-order": Correct("sums by magnitude", patches=softmax_with(ascending)),
+    "pairwise": Correct("sums by halves", patches=softmax_with(pairwise)),
+    "blocked": Correct("sums of blocks of 32", patches=softmax_with(in_blocks)),
+    "vector-lanes": Correct("eight running sums", patches=softmax_with(lanes)),
+    "kahan": Correct("compensated sums", patches=softmax_with(kahan)),
+    "exact-sums": Correct("correctly rounded sums", patches=softmax_with(exact)),
+    "online-softmax": Correct("one pass over blocks of 64", patches={"_softmax": online_softmax}),
+    "softmax-from-log-softmax": Correct(
+        "exp of log-softmax", patches={"_softmax": lambda x, axis: np.exp(ORIGINAL_LOG_SOFTMAX(x, axis))}
+    ),
+    "log1p-of-the-others": Correct(
+        "log-softmax by log1p", patches={"_log_softmax": log_softmax_without_maximum}
+    ),
+    "reciprocal": Correct("one division per row", patches={"_softmax": reciprocal_softmax}),
+    "powers-of-two": Correct("exp2 of scaled differences", patches={"_softmax": powers_of_two}),
+    "flushed-exponentials": Correct("no subnormal inside", patches={"_softmax": flushed_exponentials}),
+    "float64-inside": Correct("float64 inside", patches={"_wide": lambda x: x.astype(np.float64)}),
+    "one-sided-sigmoid": Correct(
+        "1/(1 + e^−x) on both sides", patches={"_sigmoid": lambda x: 1 / (1 + np.exp(-x))}
+    ),
+    "log-instead-of-log1p": Correct(
+        "ln(1 + e^−|x|)",
+        patches={"_softplus": lambda x: np.maximum(x, 0) + np.log(1 + np.exp(-np.abs(x)))},
+    ),
+    "softplus-by-logaddexp": Correct(
+        "logaddexp(0, x)", patches={"_softplus": lambda x: np.logaddexp(x.dtype.type(0), x)}
+    ),
+    "logs-of-both": Correct("ln(1 − p)", patches={"_binary_cross_entropy": logs_of_both}),
+    "max-form": Correct("max(x, 0) − xy + ln(1 + e^−|x|)", MaxForm),
+    "normaliser-first": Correct("ln S minus the label's difference", NormaliserFirst),
+    "gathers": Correct("gathers instead of one-hot", Gathers),
+    "mean-by-reciprocal": Correct("times 1/N", patches={"_reduce": mean_by_reciprocal}),
+    "scaled-before-summing": Correct("divided, then added", patches={"_reduce": scaled_before_summing}),
+    "mean-of-blocks": Correct("weighted means of blocks", patches={"_reduce": running_mean}),
+    "every-operation-in-float16": Correct("float16 elementwise", EveryOperationInHalf),
+    "every-operation-in-bfloat16": Correct("bfloat16 elementwise", EveryOperationInBfloat16),
+    "flushes-subnormals": Correct("subnormal results are 0", FlushesSubnormals),
+    "chunked-rows": Correct("three rows at a time", Chunked),
+    "gradient-from-log-probabilities": Correct("autograd through log-softmax", GradientFromLogProbabilities),
+    "gradients-in-float64": Correct("recomputed in float64", GradientsInFloat64),
+    "gradients-expanded": Correct("p·v − p·Σpv", GradientsFromSavedProbabilities),
+    "squares-by-dot": Correct("a dot product", SquaresByDot),
+    "fused-multiply-add": Correct("one rounding per square and sum", FusedMultiplyAdd),
+    "distance-by-hypot": Correct("hypot", DistanceByHypot),
+    "roi-by-roi": Correct("a loop over RoIs", RoiByRoi),
+    "image-by-image": Correct("a loop over images", ImageByImage),
+    "index-by-division": Correct("floor of a quotient", IndexByDivision),
+    "maximum-then-first": Correct("first of those that equal the maximum", MaximumThenFirst),
+}

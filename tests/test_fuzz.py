@@ -1,0 +1,192 @@
+"""The fuzzer: what it draws, how it judges, what it writes, and that its laws can be broken."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from lossproof.adapters.numpy import NumpyAdapter
+
+from lossproof.adapter import ALL_DTYPES
+from lossproof.case import Case, load_cases, load_file
+from lossproof.certify import certify_case, expect
+from lossproof.cli import main
+from lossproof.engine import ask
+from lossproof.functions import FUNCTIONS
+from lossproof.fuzz import laws
+from lossproof.fuzz.reading import read
+from lossproof.fuzz.search import Search
+from lossproof.fuzz.store import exact_number, write_case
+from lossproof.registry import load_adapter
+
+CLIPPED = """
+import numpy as np
+from lossproof.adapters.numpy import NumpyAdapter
+
+class Clipped(NumpyAdapter):
+    name = "clipped"
+
+    def sigmoid(self, logits):
+        return np.clip(super().sigmoid(logits), 1e-7, 1).astype(logits.dtype)
+"""
+
+
+@pytest.fixture
+def clipped(tmp_path: Path) -> str:
+    file = tmp_path / "clipped.py"
+    file.write_text(CLIPPED)
+    return str(file)
+
+
+def test_nothing_is_found_on_the_reference() -> None:
+    search = Search(load_adapter("numpy"), list(FUNCTIONS), ALL_DTYPES, seed=7)
+    found = [f"{f.signature}: {f.message}" for f in search.run(15)]
+    assert not found
+    assert search.statistics.cases > 0
+    assert search.statistics.laws > 0
+
+
+def test_a_mistake_is_found_shrunk_and_stored(clipped: str, tmp_path: Path) -> None:
+    search = Search(load_adapter(clipped), ["sigmoid"], ["float64"])
+    finding = next(search.run(60))
+    assert finding.signature.function == "sigmoid"
+    assert finding.case.exact_arrays["logits"].size == 1
+    path = write_case(finding, tmp_path / "found")
+    (case,) = load_file(path)
+    assert case.expected is not None
+    assert not certify_case(case).differences
+    assert case.clause == finding.case.clause
+    assert main(["run", str(path), "--adapter", clipped]) == 1
+    assert main(["run", str(path), "--adapter", "numpy"]) == 0
+    # Another search keeps what the first one found.
+    assert write_case(finding, tmp_path / "found") != path
+
+
+def test_the_command_reports_and_exits(
+    clipped: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "found"
+    arguments = ["fuzz", "--adapter", clipped, "--function", "sigmoid", "--dtype", "float32"]
+    assert main([*arguments, "--seconds", "3", "--out", str(out)]) == 1
+    text = capsys.readouterr().out
+    assert "cases/s" in text
+    assert "1e-07" in text
+    assert list(out.rglob("*.yaml"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--adapter", "numpy", "--function", "sigmod"], "did you mean 'sigmoid'"),
+        (["--adapter", "numpy", "--dtype", "float31"], "unknown dtype"),
+        (["--adapter", "nope.py"], "nope.py"),
+    ],
+)
+def test_bad_usage(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["fuzz", "--seconds", "1", *arguments]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_a_folder_that_cannot_be_written(
+    clipped: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+    assert main(["fuzz", "-a", clipped, "-f", "sigmoid", "-s", "20", "-o", str(blocked)]) == 2
+    assert "cannot be written" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("value", [0.1, -0.0, 0.0, 3.0, 1e-45, 5e-324, 1.5, -2.25, 1e22, 2.0**-126])
+def test_numbers_are_written_exactly(value: float, tmp_path: Path) -> None:
+    file = tmp_path / "exact.yaml"
+    file.write_text(
+        "function: sigmoid\nabout: exact.\ncases:\n  - id: x\n    clause: SG-1\n    level: required\n"
+        f"    why: exact\n    dtypes: [float64]\n    inputs: {{logits: [{exact_number(value)}]}}\n"
+    )
+    (case,) = load_file(file)
+    (read_back,) = case.exact_arrays["logits"]
+    assert read_back == value
+    assert np.signbit(read_back) == np.signbit(value)
+
+
+UNWEIGHTED = {"weight": None}
+READINGS: list[tuple[str, dict[str, Any], dict[str, Any], str, str]] = [
+    ("sigmoid", {"logits": [0.5]}, {}, "float32", "SG-2 required"),
+    ("sigmoid", {"logits": [np.inf]}, {}, "float32", "SG-3 recommended"),
+    ("sigmoid", {"logits": [2.0**-130]}, {}, "float32", "G-8 recommended"),
+    ("sigmoid", {"logits": [2.0**-130]}, {}, "float64", "SG-2 required"),
+    ("binary_cross_entropy", {"probabilities": [0], "target": [1]}, UNWEIGHTED, "float32", "BCE-3 required"),
+    ("binary_cross_entropy", {"probabilities": [0], "target": [0]}, UNWEIGHTED, "float32", "BCE-2 required"),
+    (
+        "sparse_softmax_cross_entropy",
+        {"logits": [[0.0, 1.0]], "labels": [5]},
+        {"axis": -1, "weight": None, "ignore_index": None, "label_smoothing": 0.0, "reduction": "mean"},
+        "float32",
+        "CE-9 required",
+    ),
+    (
+        "sparse_softmax_cross_entropy",
+        {"logits": [[0.0, 1.0]], "labels": [5]},
+        {"axis": -1, "weight": None, "ignore_index": 5, "label_smoothing": 0.0, "reduction": "mean"},
+        "float32",
+        "CE-8 required",
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("function", "arrays", "parameters", "dtype", "expected"), READINGS)
+def test_the_clause_is_read_off_the_data(
+    function: str, arrays: Mapping[str, Any], parameters: Mapping[str, Any], dtype: str, expected: str
+) -> None:
+    given = {name: np.asarray(a, np.int64 if name == "labels" else np.float64) for name, a in arrays.items()}
+    reading = read(function, given, parameters, dtype)
+    assert f"{reading.clause} {reading.level}" == expected
+
+
+# -- laws -------------------------------------------------------------------------------------
+
+EXAMPLES = {
+    "shift invariance": "softmax/ordinary/three-classes",
+    "permutation": "l2_loss/ordinary/elements",
+    "rows sum to one, gradient rows to zero": "softmax/ordinary/three-classes",
+    "splitting a batch": "l2_loss/ordinary/elements",
+    "ignored elements replaced": "sparse_softmax_cross_entropy/ignored/one-of-three",
+    "integer labels against one-hot": "sparse_softmax_cross_entropy/ordinary/two-rows",
+    "probabilities against logits": "sigmoid_cross_entropy/range/confident",
+}
+
+
+def measured(case: Case, factor: float = 1.0) -> laws.Measured:
+    found = expect(case)
+    case = replace(case, expected=found.outputs, tolerances=found.tolerances)
+    with np.errstate(all="ignore"):
+        answer = ask(NumpyAdapter(), case, "float64")
+    assert not answer.raised
+    return {
+        name: (
+            np.asarray(answer.outputs[name], np.float64) * factor,
+            laws.allowance(found.outputs[name], bound.rel, bound.abs),
+        )
+        for name, bound in found.tolerances["float64"].items()
+    }
+
+
+def example(law: str) -> Case:
+    by_id = {case.id: case for case in load_cases()}
+    return replace(by_id[EXAMPLES[law]], dtypes=("float64",))
+
+
+@pytest.mark.parametrize("law", laws.LAWS)
+def test_a_law_holds_on_the_reference_and_can_be_broken(law: str) -> None:
+    case = example(law)
+    check = laws.LAWS[law]
+    assert check(case, measured(case), measured, np.random.default_rng(3)) is None
+    if law.startswith("rows"):
+        assert check(case, measured(case, 1.01), measured, np.random.default_rng(3))
+    else:
+        wrong = lambda other: measured(other, 1.01)  # noqa: E731
+        assert check(case, measured(case), wrong, np.random.default_rng(3))
