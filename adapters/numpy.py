@@ -293,7 +293,7 @@ class NumpyAdapter(Adapter):
     def mask_rcnn_mask_loss(self, target_masks: Array, target_class_ids: Array, pred_masks: Array) -> Array:
         _, p, y = _positive_masks(target_masks, target_class_ids, pred_masks)
         loss = _binary_cross_entropy(p, y)
-        return np.asarray(loss.mean() if loss.size else 0).astype(pred_masks.dtype)
+        return _reduce(loss, "mean" if loss.size else "sum").astype(pred_masks.dtype)
 
     def _grad_mask_rcnn_mask_loss(
         self, v: Array, target_masks: Array, target_class_ids: Array, pred_masks: Array
@@ -308,7 +308,7 @@ class NumpyAdapter(Adapter):
     ) -> Array:
         _, x, y = _positive_masks(target_masks, target_class_ids, mask_logits)
         loss = _product(y, _softplus(-x)) + _product(1 - y, _softplus(x))
-        return np.asarray(loss.mean() if loss.size else 0).astype(mask_logits.dtype)
+        return _reduce(loss, "mean" if loss.size else "sum").astype(mask_logits.dtype)
 
     def _grad_mask_rcnn_mask_loss_with_logits(
         self, v: Array, target_masks: Array, target_class_ids: Array, mask_logits: Array

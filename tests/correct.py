@@ -29,7 +29,7 @@ class Correct:
 
     how: str
     cls: type[NumpyAdapter] = NumpyAdapter
-    patches: dict[str, Callable[..., Any]] = field(default_factory=dict)
+    patches: dict[str, Any] = field(default_factory=dict)
 
 
 # -- orders of summation --------------------------------------------------------------------
@@ -448,6 +448,63 @@ def logs_of_both(p: Any, y: Any) -> Any:
     return -(ref._times_log(y, p) + ref._product(1 - y, np.log(rest)))
 
 
+class LossInHalf(NumpyAdapter):
+    """Nothing is widened but sums, and the squares of the L2 loss, which would overflow (G-4)."""
+
+    dtypes = ("float16",)
+    l2_loss = EveryOperationInHalf.l2_loss
+    half: Any = np.float16
+
+    def value_and_gradients(
+        self, function: Any, arrays: Any, wrt: tuple[str, ...], *, cotangent: Any = None
+    ) -> Any:
+        value = function(*arrays.values())
+        v = np.ones(np.shape(value), self.half) if cotangent is None else cotangent
+        gradient = getattr(self, f"_grad_{function.function}")
+        slopes = gradient(v, *arrays.values(), **function.parameters)
+        return value, {name: slopes[name].astype(arrays[name].dtype) for name in wrt}
+
+
+class LossInBfloat16(LossInHalf):
+    """The same in bfloat16."""
+
+    dtypes = ("bfloat16",)
+    half = ml_dtypes.bfloat16
+
+
+class SumsInFloat32:
+    """NumPy whose sums of half precision accumulate, and stay, in float32."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(np, name)
+
+    def sum(self, x: Any, **options: Any) -> Any:
+        return np.sum(x, dtype=np.promote_types(np.asarray(x).dtype, np.float32), **options)
+
+
+def narrow_reduce(loss: Any, reduction: str) -> Any:
+    """Costs in half precision, their sum in float32."""
+    return ORIGINAL_REDUCE(loss if reduction == "none" else loss.astype(np.float32), reduction)
+
+
+def narrow_share(v: Any, reduction: str, count: Any) -> Any:
+    """The share of a row, rounded to half precision."""
+    return (v / np.float32(count)).astype(v.dtype) if reduction == "mean" else v
+
+
+def narrow_label_weights(labels: Any, weight: Any, dtype: Any) -> Any:
+    """Weights and counts in float32: a count in half precision would be rounded (G-4)."""
+    return np.ones(labels.shape, np.float32) if weight is None else weight.astype(np.float32)[labels]
+
+
+THROUGHOUT: dict[str, Any] = {
+    "np": SumsInFloat32(),
+    "_wide": lambda x: x,
+    "_reduce": narrow_reduce,
+    "_share": narrow_share,
+    "_label_weights": narrow_label_weights,
+}
+
 CORRECT: dict[str, Correct] = {
     "naive-order": Correct("sums from the first element to the last", patches=softmax_with(in_order)),
     "reversed-order": Correct(
@@ -491,6 +548,8 @@ CORRECT: dict[str, Correct] = {
     "mean-of-blocks": Correct("weighted means of blocks", patches={"_reduce": running_mean}),
     "every-operation-in-float16": Correct("float16 elementwise", EveryOperationInHalf),
     "every-operation-in-bfloat16": Correct("bfloat16 elementwise", EveryOperationInBfloat16),
+    "float16-throughout": Correct("float16 in every function", LossInHalf, THROUGHOUT),
+    "bfloat16-throughout": Correct("bfloat16 in every function", LossInBfloat16, THROUGHOUT),
     "flushes-subnormals": Correct("subnormal results are 0", FlushesSubnormals),
     "chunked-rows": Correct("three rows at a time", Chunked),
     "gradient-from-log-probabilities": Correct("autograd through log-softmax", GradientFromLogProbabilities),

@@ -34,18 +34,20 @@ def required() -> list[Case]:
     return sorted(cases, key=lambda case: sum(a.size for a in case.exact_arrays.values()))
 
 
-def failures(adapter: NumpyAdapter, functions: Iterable[str]) -> Iterator[Record]:
-    """What of the required cases of the functions an adapter fails."""
+def judged(adapter: NumpyAdapter, functions: Iterable[str]) -> Iterator[Record]:
+    """The records of the required cases of the functions."""
     wanted = set(functions)
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
         for case in required():
-            if case.function.name not in wanted:
-                continue
-            for dtype in case.dtypes:
-                for record in run_case(adapter, adapter.name, case, dtype, NO_DEVIATIONS):
-                    if record.verdict in FAILURES:
-                        yield record
+            if case.function.name in wanted:
+                for dtype in case.dtypes:
+                    yield from run_case(adapter, adapter.name, case, dtype, NO_DEVIATIONS)
+
+
+def failures(adapter: NumpyAdapter, functions: Iterable[str]) -> Iterator[Record]:
+    """What of the required cases of the functions an adapter fails."""
+    return (record for record in judged(adapter, functions) if record.verdict in FAILURES)
 
 
 def catches() -> dict[tuple[str, str], set[str]]:

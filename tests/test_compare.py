@@ -81,7 +81,26 @@ def test_sums_of_large_tensors() -> None:
     result = compare(tensor, sketch, good, "float64")
     assert not result.ok and "block" in result.message
     tensor[0, 0] = NAN
-    assert "1 elements of 2000 are not finite" in compare(tensor, sketch, good, "float64").message
+    assert "1 of 2000 elements are not finite" in compare(tensor, sketch, good, "float64").message
+
+
+def test_sums_that_are_not_finite() -> None:
+    tensor = np.ones((64,))
+    tensor[3], tensor[40] = NAN, INF
+    sketch = Sketch((64,), 1, Sketch((64,), 1, np.zeros((2, 8))).of(tensor))
+    good = Tolerance(0.0, 1e-9)
+    assert compare(tensor, sketch, good, "float64").ok
+    moved = np.ones((64,))
+    moved[20], moved[40] = NAN, INF
+    assert "wrongly so in 2 of the blocks" in compare(moved, sketch, good, "float64").message
+
+
+def test_what_the_tolerance_leaves_subnormal_may_be_flushed() -> None:
+    smallest = FLOAT_TYPES["float32"].smallest_normal
+    due = np.array([1.5 * smallest])
+    zero = np.zeros(1, np.float32)
+    assert compare(zero, due, Tolerance(0.5, 0.0), "float32").flushed
+    assert not compare(zero, due, Tolerance(0.25, 0.0), "float32").ok
 
 
 def test_float_types() -> None:

@@ -157,8 +157,11 @@ def records(case: Case, dtype: str, adapter: str, answer: Answer, deviations: De
         message = comparison.message
         deviation = deviations.find(case.id, dtype, output)
         if deviation is not None and verdict is not Verdict.UNSUPPORTED:
-            if verdict in FAILURES or verdict is Verdict.BELOW:
+            if verdict in FAILURES:
                 verdict, message = Verdict.DEVIATION, f"{deviation.id}: {message}"
+            elif verdict is Verdict.BELOW:
+                # A miss of a recommended case stays one; the record says what it is.
+                message = f"{deviation.id}: {message}"
             else:
                 message = (
                     f"listed as deviation {deviation.id!r}, but the verdict is now {verdict}: "

@@ -76,7 +76,7 @@ def l2_loss(
     factor = arb(0.5) if half else arb(1)
     exact = [product(factor, _square(_minus(a, b))) for a, b in zip(p, t, strict=True)]
     size = _sizes(exact)
-    return reduce_elements(exact, (4 * size, np.zeros_like(size), np.full_like(size, 2.0)), reduction, shape)
+    return reduce_elements(exact, (3 * size, np.zeros_like(size), np.full_like(size, 2.0)), reduction, shape)
 
 
 def l2_gradient(
@@ -94,7 +94,7 @@ def l2_gradient(
     size = _sizes(exact)
     inner = np.array([abs(nearest(_minus(a, b))) for a, b in zip(p, t, strict=True)])
     inner = np.where(np.isfinite(inner), inner, 0.0)
-    return Output(shape, exact, Bound(5 * size, h=2 + 2 * inner))
+    return Output(shape, exact, Bound(4 * size, h=2 + 2 * inner))
 
 
 def euclidean_distance(
@@ -152,7 +152,7 @@ def cross_entropy_gradient(
             else:
                 exact.append(product(s, -arb(y) / arb(q) if q > 0 else -math.inf))
     size = _sizes(exact)
-    return Output(shape, exact, Bound(5 * size, h=2.0 + size))
+    return Output(shape, exact, Bound(4 * size, h=2.0 + size))
 
 
 def _log_cost(y: float, p: float) -> Quantity:
