@@ -308,7 +308,7 @@ class WeightWithoutEffect(NumpyAdapter):
         return super().sigmoid_cross_entropy(logits, target, **{**p, "weight": None})
 
 
-@mutant("sigmoid_cross_entropy", kind="weights", upstream="https://github.com/zfjsail/gae-pytorch/issues/4")
+@mutant("sigmoid_cross_entropy", kind="weights")
 class OnePosWeightForAll(NumpyAdapter):
     """The first pos_weight is used for every class."""
 

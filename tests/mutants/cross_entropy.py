@@ -69,7 +69,7 @@ class Renormalised(NumpyAdapter):
         return result.astype(probabilities.dtype)
 
 
-@mutant("cross_entropy", kind="normaliser")
+@mutant("cross_entropy", kind="normaliser", upstream="https://github.com/facebookresearch/deit/issues/61")
 class MeanOverElements(NumpyAdapter):
     """The mean divides by rows times classes."""
 
@@ -173,7 +173,7 @@ class ProbabilitiesLastAxis(NumpyAdapter):
         return super().cross_entropy(probabilities, target, axis=-1, reduction=reduction)
 
 
-@mutant("cross_entropy", kind="special", upstream="https://github.com/keras-team/keras/issues/4744")
+@mutant("cross_entropy", kind="special")
 class DomainClipped(NumpyAdapter):
     """Probabilities are clipped to [0, 1], which hides invalid ones."""
 
@@ -190,7 +190,7 @@ class ProbabilitiesNanSkipped(NumpyAdapter):
         return ref._reduce(loss, reduction).astype(probabilities.dtype)
 
 
-@mutant("cross_entropy", kind="gradient", upstream="https://github.com/keras-team/keras/issues/9664")
+@mutant("cross_entropy", kind="gradient")
 class ClippedGradientZero(NumpyAdapter):
     """A probability that would be clipped at 1e-7 has the gradient 0."""
 
@@ -267,7 +267,7 @@ class TargetsNormalised(Dense):
         return logits, (wide(target) / wide(target).sum(axis=p["axis"], keepdims=True)).astype(target.dtype)
 
 
-@mutant("softmax_cross_entropy", kind="normaliser")
+@mutant("softmax_cross_entropy", kind="normaliser", upstream="https://github.com/HikariTJU/LD/issues/74")
 class DenseMeanOverElements(NumpyAdapter):
     """The mean divides by rows times classes."""
 

@@ -77,6 +77,11 @@ def flat_when_empty(result: Any, first: Any) -> Any:
     return np.zeros((1,), result.dtype) if not result.size else result
 
 
+def downcast(result: Any, first: Any) -> Any:
+    """A float64 result comes back as float32."""
+    return result.astype(np.float32) if result.dtype == np.float64 else result
+
+
 def nothing_is_one(result: Any, first: Any) -> Any:
     """A sum or mean over nothing is 1 (a running product, or memory that was not cleared)."""
     return np.ones_like(result) if result.ndim == 0 and not first.size else result
@@ -84,9 +89,17 @@ def nothing_is_one(result: Any, first: Any) -> Any:
 
 _RESULTS = (
     ("NanIsZero", nan_is_zero, "special", "A result that is NaN becomes 0."),
+    ("Downcast", downcast, "result", "float64 results come back as float32."),
     ("PaddedWhenEmpty", flat_when_empty, "result", "An empty result gets one element."),
     ("NothingIsOne", nothing_is_one, "reduction", "A sum or mean over nothing is 1."),
 )
+
+
+# Where a mistake of these happened for real.
+_UPSTREAM = {
+    "SparseSoftmaxCrossEntropyInMemoryOrder": "https://github.com/pytorch/pytorch/issues/67167",
+    "SoftmaxStridesIgnored": "https://github.com/ROCm/rocm-libraries/pull/5240",
+}
 
 
 def _register(function: str, suffix: str, method: Any, kind: str, bug: str) -> None:
@@ -95,7 +108,7 @@ def _register(function: str, suffix: str, method: Any, kind: str, bug: str) -> N
         return
     name = "".join(part.capitalize() for part in function.split("_")) + suffix
     methods = {function: method, "__doc__": bug, "__module__": __name__}
-    mutant(function, kind=kind)(type(name, (NumpyAdapter,), methods))
+    mutant(function, kind=kind, upstream=_UPSTREAM.get(name))(type(name, (NumpyAdapter,), methods))
 
 
 for _function, _entry in FUNCTIONS.items():
@@ -108,7 +121,8 @@ for _function, _entry in FUNCTIONS.items():
         reduces = any(p.name == "reduction" for p in _entry.parameters)
         scalar = _function == "pspnet_total_loss" or "mask_loss" in _function
         absent = {
-            "NanIsZero": _entry.integer_result, "NothingIsOne": not reduces, "PaddedWhenEmpty": scalar,
+            "NanIsZero": _entry.integer_result, "Downcast": _entry.integer_result,
+            "NothingIsOne": not reduces, "PaddedWhenEmpty": scalar,
         }  # fmt: skip
         if absent[_suffix]:
             continue

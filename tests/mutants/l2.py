@@ -28,7 +28,7 @@ class MeanOverBatch(NumpyAdapter):
         return (total / len(prediction)).astype(prediction.dtype)
 
 
-@mutant("l2_loss", kind="formula")
+@mutant("l2_loss", kind="formula", upstream="https://github.com/fastai/fastbook/pull/327")
 class AbsoluteDifference(NumpyAdapter):
     """The difference is not squared."""
 
@@ -162,7 +162,7 @@ class NoneIsReduced(NumpyAdapter):
         return super().l2_loss(prediction, target, reduction=reduction, half=half)
 
 
-@mutant("l2_loss", kind="formula")
+@mutant("l2_loss", kind="formula", upstream="https://github.com/d2l-ai/d2l-en/pull/1987")
 class HalfAlways(NumpyAdapter):
     """The factor ½ is always there, as in Caffe's EuclideanLoss."""
 
@@ -243,7 +243,7 @@ class L2MemoryOrder(NumpyAdapter):
         return super().l2_loss(p, t, reduction=reduction, half=half)
 
 
-@mutant("l2_loss", kind="gradient")
+@mutant("l2_loss", kind="gradient", upstream="https://github.com/davisking/dlib/issues/1169")
 class L2GradientWithoutTwo(NumpyAdapter):
     """The gradient lacks the factor 2."""
 

@@ -185,7 +185,7 @@ class MasksChannelsFirst(Masks):
         return target, ids, np.moveaxis(masks.reshape(b, r, classes, height, width), 2, -1)
 
 
-@mutant("mask_rcnn_mask_loss", kind="axis")
+@mutant("mask_rcnn_mask_loss", kind="axis", upstream="https://github.com/stelzner/monet/issues/1")
 class TargetsTransposed(Masks):
     """Height and width of the targets are exchanged."""
 
@@ -213,7 +213,7 @@ class LastRoiDropped(Masks):
         return target, ids, masks
 
 
-@mutant("mask_rcnn_mask_loss", kind="epsilon", upstream="https://github.com/keras-team/keras/issues/9247")
+@mutant("mask_rcnn_mask_loss", kind="epsilon")
 class MaskProbabilitiesClipped(Masks):
     """Probabilities are clipped to [1e-7, 1 − 1e-7]."""
 

@@ -126,7 +126,7 @@ class SigmoidGradientOfResult(NumpyAdapter):
         return super()._grad_sigmoid(v, ref._sigmoid(wide(logits)))
 
 
-@mutant("sigmoid", kind="gradient", upstream="https://github.com/linkedin/Liger-Kernel/issues/968")
+@mutant("sigmoid", kind="gradient")
 class SigmoidGradientIgnoresCotangent(NumpyAdapter):
     """The gradient is that of a cotangent of ones."""
 
@@ -151,7 +151,7 @@ class LogSigmoidEpsilon(NumpyAdapter):
         return np.log(ref._sigmoid(x) + x.dtype.type(1e-8)).astype(logits.dtype)
 
 
-@mutant("log_sigmoid", kind="epsilon", upstream="https://github.com/sony/nnabla/pull/845")
+@mutant("log_sigmoid", kind="epsilon")
 class LogSigmoidThreshold(NumpyAdapter):
     """Above 20 the result is exactly 0."""
 

@@ -67,7 +67,7 @@ class SoftmaxNarrowSum(NumpyAdapter):
         return (e / total).astype(logits.dtype)
 
 
-@mutant("softmax", kind="special")
+@mutant("softmax", kind="special", upstream="https://github.com/ohdearquant/lattice/issues/740")
 class SoftmaxSkipsNan(NumpyAdapter):
     """The maximum and the sum skip NaN."""
 
@@ -185,7 +185,7 @@ class SoftmaxTensorFloat(NumpyAdapter):
     softmax = _by_powers(lambda x, axis: np.exp(ref._shifted(_truncated(x, 11), axis)))
 
 
-@mutant("softmax", kind="axis")
+@mutant("softmax", kind="axis", upstream="https://github.com/robertknight/rten/pull/1414")
 class SoftmaxFirstAxis(NumpyAdapter):
     """Classes are taken to be on axis 1 (channels first)."""
 
@@ -193,7 +193,7 @@ class SoftmaxFirstAxis(NumpyAdapter):
         return super().softmax(logits, axis=1 if logits.ndim > 1 else axis)
 
 
-@mutant("softmax", kind="normaliser")
+@mutant("softmax", kind="normaliser", upstream="https://github.com/openvinotoolkit/openvino/issues/26519")
 class SoftmaxOverAll(NumpyAdapter):
     """The exponentials of the whole array are divided by their common sum."""
 
@@ -233,7 +233,7 @@ class SoftmaxFewClasses(NumpyAdapter):
         return np.moveaxis(e / summed.sum(axis=-1, keepdims=True), -1, axis).astype(logits.dtype)
 
 
-@mutant("softmax", kind="special", upstream="https://github.com/tensorflow/tensorflow/issues/10142")
+@mutant("softmax", kind="special", upstream="https://github.com/tenstorrent/tt-metal/issues/56056")
 class SoftmaxNanToZero(NumpyAdapter):
     """A NaN among the results is replaced by 0."""
 
@@ -241,7 +241,7 @@ class SoftmaxNanToZero(NumpyAdapter):
         return np.nan_to_num(super().softmax(logits, axis=axis), nan=0.0)
 
 
-@mutant("softmax", kind="gradient", upstream="https://github.com/linkedin/Liger-Kernel/issues/968")
+@mutant("softmax", kind="gradient")
 class SoftmaxGradientIgnoresCotangent(NumpyAdapter):
     """The gradient is that of a cotangent of ones."""
 
@@ -331,7 +331,7 @@ class LogSoftmaxInFloat32(NumpyAdapter):
         return super().log_softmax(logits.astype(np.float32), axis=axis).astype(logits.dtype)
 
 
-@mutant("log_softmax", kind="memory", upstream="https://github.com/pytorch/pytorch/issues/67167")
+@mutant("log_softmax", kind="memory")
 class LogSoftmaxMemoryOrder(NumpyAdapter):
     """Arrays are read in memory order whatever their strides."""
 

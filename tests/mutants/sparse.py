@@ -338,9 +338,7 @@ class WeightOfPrediction(Sparse):
         return (wide(costs) * wide(p["weight"])[np.argmax(logits, axis=p["axis"])]).astype(logits.dtype)
 
 
-@mutant(
-    "sparse_softmax_cross_entropy", kind="weights", upstream="https://github.com/ROCm/AMDMIGraphX/pull/3008"
-)
+@mutant("sparse_softmax_cross_entropy", kind="weights")
 class IgnoredWeightCounted(NumpyAdapter):
     """The divisor includes the weight of class 0 for every ignored row."""
 
