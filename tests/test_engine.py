@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import textwrap
-import time
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +11,12 @@ import pytest
 from lossproof.adapters.numpy import NumpyAdapter
 
 from lossproof import Adapter, Unsupported
-from lossproof.case import Case, load_cases, load_file
+from lossproof.case import load_cases
 from lossproof.deviations import Deviations, load_deviations
 from lossproof.engine import run_case
 from lossproof.errors import InputError, LossproofError
 from lossproof.registry import BUILTIN, load_adapter
 from lossproof.results import Record, Verdict
-from lossproof.runner import jobs, run_isolated
 
 CASES = {case.id: case for case in load_cases()}
 NONE = Deviations([], "", "", "")
@@ -56,7 +54,8 @@ def test_wrong_shape_dtype_and_type() -> None:
         if message == "NumPy array":
             tested.to_numpy = lambda array: array.tolist()  # type: ignore[method-assign]
         row = verdicts(tested)["value"]
-        assert row.verdict is Verdict.FAIL and message in row.message
+        due = Verdict.ERROR if message == "NumPy array" else Verdict.FAIL
+        assert row.verdict is due and message in row.message
 
 
 @pytest.mark.parametrize("error", [ValueError("no"), SystemExit(3), MemoryError(), RecursionError()])
@@ -286,52 +285,3 @@ def test_an_unknown_adapter_is_refused(reference: str, message: str) -> None:
 
 
 # -- isolation --------------------------------------------------------------------------------
-
-FAULTY = """
-import os, signal, sys, time
-from lossproof.adapters.numpy import NumpyAdapter
-
-class Faulty(NumpyAdapter):
-    name = "faulty"
-
-    def sigmoid(self, logits):
-        if logits.shape == ():
-            os.kill(os.getpid(), signal.SIGSEGV)
-        if logits.size == 2:
-            time.sleep(60)
-        if logits.size == 10000:
-            os._exit(7)
-        if logits.size == 0:
-            print("garbage on stdout", flush=True)
-        return super().sigmoid(logits)
-"""
-
-
-def test_a_crash_or_hang_costs_one_case(tmp_path: Path) -> None:
-    path = write(tmp_path, FAULTY, "faulty.py")
-    cases = [case for name, case in CASES.items() if name.startswith("sigmoid/ordinary/")]
-    start = time.monotonic()
-    found: dict[str, Record] = {}
-    for _, rows in run_isolated(path, jobs(cases, ["float32"]), timeout=2.0):
-        found[rows[0].case.rsplit("/", 1)[1]] = rows[0]
-    assert time.monotonic() - start < 60
-    assert set(found) == {case.id.rsplit("/", 1)[1] for case in cases}
-    assert found["scalar"].verdict is Verdict.CRASH and "SIGSEGV" in found["scalar"].message
-    assert found["zero"].verdict is Verdict.TIMEOUT and "2 s" in found["zero"].message
-    assert found["random"].verdict is Verdict.CRASH and "exit status 7" in found["random"].message
-    for name in ("moderate", "empty", "cotangent", "strided"):
-        assert found[name].verdict is Verdict.PASS, found[name]
-
-
-def test_an_adapter_that_cannot_start_is_reported_for_every_case(tmp_path: Path) -> None:
-    path = write(tmp_path, "import os\nos._exit(3)\n", "dead.py")
-    cases = [case for name, case in CASES.items() if name.startswith("sigmoid/ordinary/")]
-    rows = [row for _, rows in run_isolated(path, jobs(cases, ["float32"]), 5.0) for row in rows]
-    assert rows and {row.verdict for row in rows} == {Verdict.CRASH}
-
-
-def test_isolated_and_direct_runs_agree() -> None:
-    cases: list[Case] = load_file(CASES[SIGMOID].path)
-    direct = [r for case, d in jobs(cases, []) for r in run_case(NumpyAdapter(), "numpy", case, d, NONE)]
-    isolated = [r for _, rows in run_isolated("numpy", jobs(cases, []), 30.0) for r in rows]
-    assert direct == isolated

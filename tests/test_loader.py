@@ -35,6 +35,7 @@ BAD = {
     "no dtype": ("[float32]", "[]", 8, "dtypes is empty"),
     "repeated dtype": ("[float32]", "[float32, float32]", 8, "without repeats"),
     "inexact decimal": ("[1, 2]", "[1, 0.1]", 10, "0.1 in logits is not exactly a float64"),
+    "too many digits": ("[1, 2]", "[1, 0." + "9" * 5000 + "]", 10, "not exactly a float64"),
     "tiny exponent": ("[1, 2]", "[1, 1e-999999999]", 10, "not exactly a float64"),
     "inexact in dtype": ("[1, 2]", "[1, 16777217]", 10, "not exactly representable in float32"),
     "ragged": ("[1, 2]", "[[1, 2], [3]]", 10, "nested lists of equal lengths"),

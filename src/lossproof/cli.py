@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from lossproof.errors import LossproofError
 
@@ -55,18 +57,38 @@ def _parser() -> argparse.ArgumentParser:
         help="only this dtype: float64, float32, float16, bfloat16 (may be repeated)",
     )  # fmt: skip
     run.add_argument("--json", type=Path, metavar="FILE", help="write all results as JSON")
+    run.add_argument(
+        "--resume", action="store_true",
+        help="complete the --json FILE of a run that was interrupted or killed",
+    )  # fmt: skip
     run.add_argument("--junit", type=Path, metavar="FILE", help="write results as JUnit XML")
+    run.add_argument("--badge", type=Path, metavar="FILE", help="write the conformance figure as SVG")
+    run.add_argument(
+        "--fail-on", default="fail", metavar="LEVEL",
+        choices=("never", "crash", "fail", "deviation", "below", "unsupported", "skipped"),
+        help="what makes the exit status 1: never, crash (and timeouts), fail (the default; errors, too), "
+        "deviation, below, unsupported, skipped; each level includes those before it",
+    )  # fmt: skip
+    run.add_argument(
+        "--baseline", type=Path, metavar="FILE",
+        help="results (--json) of an earlier run: fail only on what got worse since",
+    )  # fmt: skip
     run.add_argument(
         "--verbose", "-v", action="store_true",
         help="list deviations, misses of recommended cases and what is unsupported, too",
     )  # fmt: skip
     run.add_argument(
         "--isolate", action="store_true",
-        help="run each adapter in a process of its own: a crash or hang costs one case",
+        help="run each adapter in a process of its own: a crash or hang costs one case "
+        "(commands always are)",
     )  # fmt: skip
     run.add_argument(
         "--timeout", type=_seconds, default=60.0, metavar="S",
-        help="with --isolate, seconds that a case may take (default: 60)",
+        help="seconds that a call may take in a process of its own (default: 60)",
+    )  # fmt: skip
+    run.add_argument(
+        "--jobs", "-j", type=_positive, default=1, metavar="N",
+        help="spread each adapter's cases over N processes (default: 1, in this one)",
     )  # fmt: skip
     run.set_defaults(command=_run)
 
@@ -84,6 +106,14 @@ def _parser() -> argparse.ArgumentParser:
     repro.add_argument("--adapter", "-a", required=True, metavar="A", help="the adapter")
     repro.add_argument("--dtype", "-d", metavar="D", help="the dtype (default: the case's first)")
     repro.set_defaults(command=_repro)
+
+    new = commands.add_parser(
+        "new-adapter",
+        help="write a commented skeleton of an adapter that runs",
+        description="Write NAME_adapter.py to the working folder: an adapter, every function in comments.",
+    )
+    new.add_argument("name", metavar="NAME", help="what the backend is called")
+    new.set_defaults(command=_new_adapter)
 
     fuzz = commands.add_parser(
         "fuzz",
@@ -133,15 +163,51 @@ def _add_cases(parser: argparse.ArgumentParser) -> None:
 
 def _add_adapters(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--adapter", "-a", action="append", default=[], metavar="A",
-        help="a name, path/to/file.py[:Class] or package.module:Class (may be repeated)",
+        "--adapter", "-a", action=_AddAdapter, default=[], metavar="A",
+        help="a name, path/to/file.py[:Class], package.module:Class, or a command that speaks JSON lines "
+        "(may be repeated)",
     )  # fmt: skip
+    parser.add_argument(
+        "--python", action=_SetPython, metavar="PATH",
+        help="interpreter of the virtual environment in which the --adapter before it runs",
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Choice:
+    """An adapter asked for; ``python`` is the interpreter of its own environment, if any."""
+
+    reference: str
+    python: str | None = None
+
+
+class _AddAdapter(argparse.Action):
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, option: Any = None
+    ) -> None:
+        namespace.adapter = [*namespace.adapter, Choice(values)]
+
+
+class _SetPython(argparse.Action):
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, option: Any = None
+    ) -> None:
+        if not namespace.adapter or namespace.adapter[-1].python is not None:
+            parser.error("--python belongs after the --adapter that it is for")
+        namespace.adapter = [*namespace.adapter[:-1], Choice(namespace.adapter[-1].reference, values)]
 
 
 def _seconds(text: str) -> float:
     value = float(text)
     if not value > 0:
         raise argparse.ArgumentTypeError("must be above 0")
+    return value
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError("must be 1 or more")
     return value
 
 
@@ -161,6 +227,12 @@ def _repro(options: argparse.Namespace) -> int:
     from lossproof.commands.repro import repro
 
     return repro(options)
+
+
+def _new_adapter(options: argparse.Namespace) -> int:
+    from lossproof.commands.new_adapter import new_adapter
+
+    return new_adapter(options)
 
 
 def _fuzz(options: argparse.Namespace) -> int:

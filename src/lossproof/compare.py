@@ -32,16 +32,15 @@ class Comparison:
     flushed: bool = False
 
 
-def compare(actual: Any, expected: Expected, tolerance: Tolerance | None, dtype: str) -> Comparison:
+def compare(
+    actual: npt.NDArray[Any], expected: Expected, tolerance: Tolerance | None, dtype: str
+) -> Comparison:
     """Compare one output of the given dtype.
 
     Shape, dtype and the places of NaN, infinities and (where demanded) zeros have to agree;
     finite elements may differ by the tolerance. ``flushed`` says that the output is right only
     if subnormal results may be zero.
     """
-    if not isinstance(actual, np.ndarray) and not isinstance(actual, np.generic):
-        return Comparison(False, f"to_numpy gave {type(actual).__name__}, not a NumPy array")
-    actual = np.asarray(actual)
     shape = expected.shape
     if actual.shape != shape:
         return Comparison(False, f"shape {actual.shape} where {shape} is due")

@@ -7,8 +7,8 @@ The format is described in spec/deviations.md. A deviation turns a failure into 
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,8 @@ from lossproof.errors import InputError
 from lossproof.resources import display
 
 _TEXTS = ("id", "clause", "condition", "observed", "expected", "versions", "upstream")
-_FIELDS = {**dict.fromkeys(_TEXTS, True), "adapters": False, "devices": False, "where": True}
+_FIELDS = {**dict.fromkeys(_TEXTS, True), "adapters": False, "devices": False, "sporadic": False,
+           "where": True}  # fmt: skip
 _WHERE = {"cases": True, "dtypes": False, "outputs": False}
 
 
@@ -46,7 +47,10 @@ class Where:
 
 @dataclass(frozen=True)
 class Deviation:
-    """One recorded behaviour; empty ``adapters`` or ``devices`` mean all of the file's."""
+    """One recorded behaviour; empty ``adapters`` or ``devices`` mean all of the file's.
+
+    A ``sporadic`` one (memory read out of bounds, say) does not show every time.
+    """
 
     id: str
     clause: str
@@ -60,10 +64,53 @@ class Deviation:
     where: tuple[Where, ...]
     path: Path = field(repr=False)
     line: int = field(repr=False)
+    sporadic: bool = False
 
     def cases(self) -> set[str]:
         """Ids and patterns of the cases it names."""
         return {case for where in self.where for case in where.cases}
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain data, for a process that judges in another's place."""
+        return {**asdict(self), "path": str(self.path)}
+
+
+def deviation_from_json(entry: Mapping[str, Any]) -> Deviation:
+    """The reverse of ``Deviation.to_json``.
+
+    Raises:
+        ValueError: a field is missing, unknown or of the wrong type.
+    """
+    texts = {**{name: entry.get(name) for name in _TEXTS}, "path": entry.get("path")}
+    if not all(isinstance(text, str) for text in texts.values()) or not isinstance(entry.get("line"), int):
+        raise ValueError("a deviation has texts, a path and a line")
+    places = entry.get("where")
+    if not isinstance(places, list) or not all(isinstance(place, dict) for place in places):
+        raise ValueError("a deviation's where is a list of objects")
+    _range(str(texts["versions"]))
+    return Deviation(
+        **{name: str(texts[name]) for name in _TEXTS},
+        adapters=_texts(entry, "adapters"),
+        devices=_texts(entry, "devices"),
+        where=tuple(
+            Where(_texts(place, "cases"), _texts(place, "dtypes"), _texts(place, "outputs"))
+            for place in places
+        ),
+        path=Path(str(texts["path"])),
+        line=entry["line"],
+        sporadic=entry.get("sporadic") is True,
+    )
+
+
+def _texts(entry: Mapping[str, Any], name: str) -> tuple[str, ...]:
+    value = entry.get(name, ())
+    if not isinstance(value, (list, tuple)) or not all(isinstance(item, str) for item in value):
+        raise ValueError(f"a deviation's {name} is a list of texts")
+    return tuple(value)
+
+
+def _range(versions: str) -> SpecifierSet:
+    return SpecifierSet("" if versions == "any" else versions)
 
 
 def load_deviations(path: Path) -> list[Deviation]:
@@ -99,11 +146,13 @@ def _deviation(path: Path, entry: Any) -> Deviation:
     if entry["clause"] not in clauses():
         raise InputError(where, entry.lines["clause"], f"no clause {entry['clause']!r} in spec/")
     try:
-        SpecifierSet(entry["versions"].replace("any", ""))
+        _range(entry["versions"])
     except InvalidSpecifier:
         raise InputError(
             where, entry.lines["versions"], "versions must be any or a range like >=2.6,<3"
         ) from None
+    if not isinstance(entry.get("sporadic", False), bool):
+        raise InputError(where, entry.lines["sporadic"], "sporadic must be true or false")
     places = entry["where"]
     if not isinstance(places, list) or not all(isinstance(p, yamlio.Mapping) for p in places):
         raise InputError(where, entry.lines["where"], "where must be a list of mappings")
@@ -114,6 +163,7 @@ def _deviation(path: Path, entry: Any) -> Deviation:
         where=tuple(_place(where, place) for place in places),
         path=path,
         line=entry.line,
+        sporadic=entry.get("sporadic", False),
     )
 
 

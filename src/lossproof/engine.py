@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,7 +14,7 @@ from lossproof.case import Case, materialize
 from lossproof.compare import Comparison, compare
 from lossproof.deviations import Deviations
 from lossproof.dtypes import FLOAT_TYPES, numpy_dtype
-from lossproof.errors import Unsupported
+from lossproof.errors import ProcessFault, RemoteError, Unsupported
 from lossproof.results import FAILURES, Record, Verdict
 
 
@@ -32,11 +33,12 @@ def numpy_arrays(case: Case, dtype: str) -> dict[str, npt.NDArray[Any]]:
         exact = case.exact_arrays[array.name]
         integer = array.integer and dtype in FLOAT_TYPES
         cast = exact.astype(np.int64 if integer else numpy_dtype(dtype))
-        arrays[array.name] = _laid_out(cast, case.layout.get(array.name))
+        arrays[array.name] = laid_out(cast, case.layout.get(array.name))
     return arrays
 
 
-def _laid_out(array: npt.NDArray[Any], layout: str | None) -> npt.NDArray[Any]:
+def laid_out(array: npt.NDArray[Any], layout: str | None) -> npt.NDArray[Any]:
+    """The same array with the strides that a case or a message names, or as it is."""
     if layout == "transposed":
         return np.asfortranarray(array)
     if layout == "strided":
@@ -87,24 +89,47 @@ def ask(adapter: Adapter, case: Case, dtype: str) -> Answer:
     except (Exception, SystemExit) as error:
         answer.raised = dict.fromkeys(wanted, error)
         return answer
-    if wrt:
-        try:
-            # Only a case that gives a cotangent needs an adapter that takes one.
-            extra = {} if cotangent is None else {"cotangent": cotangent}
-            value, gradients = adapter.value_and_gradients(call, arrays, wrt, **extra)
-            answer.outputs["value"] = adapter.to_numpy(value)
-            for name in wrt:
-                answer.outputs[f"gradients.{name}"] = adapter.to_numpy(gradients[name])
-            return answer
-        except (Exception, SystemExit) as error:
-            # The value may be fine all the same; ask for it alone.
-            answer = Answer(raised={f"gradients.{name}": error for name in wrt})
-            call, arrays, _ = bind(adapter, case, dtype)
     try:
-        answer.outputs["value"] = adapter.to_numpy(adapter.evaluate(call, arrays))
+        answer.outputs = call_outputs(adapter, call, arrays, wrt, cotangent)
+    except ProcessFault as fault:
+        answer.raised = dict.fromkeys(wanted, fault)
+    except (Exception, SystemExit) as error:
+        answer.raised = dict.fromkeys(wanted, error)
+        if wrt:
+            # The value may be fine all the same; ask for it alone.
+            _ask_value(adapter, case, dtype, answer)
+    return answer
+
+
+def call_outputs(
+    adapter: Adapter, call: Call, arrays: Mapping[str, Any], wrt: tuple[str, ...], cotangent: Any
+) -> dict[str, npt.NDArray[Any]]:
+    """Make one call, with gradients where ``wrt`` names any; NumPy outputs by name."""
+    if not wrt:
+        return {"value": _numpy(adapter, adapter.evaluate(call, arrays))}
+    # Only a case that gives a cotangent needs an adapter that takes one.
+    extra = {} if cotangent is None else {"cotangent": cotangent}
+    value, gradients = adapter.value_and_gradients(call, arrays, wrt, **extra)
+    outputs = {"value": _numpy(adapter, value)}
+    for name in wrt:
+        outputs[f"gradients.{name}"] = _numpy(adapter, gradients[name])
+    return outputs
+
+
+def _numpy(adapter: Adapter, native: Any) -> npt.NDArray[Any]:
+    array = adapter.to_numpy(native)
+    if not isinstance(array, (np.ndarray, np.generic)):
+        raise TypeError(f"to_numpy gave {type(array).__name__}, not a NumPy array")
+    return np.asarray(array)
+
+
+def _ask_value(adapter: Adapter, case: Case, dtype: str, answer: Answer) -> None:
+    try:
+        call, arrays, _ = bind(adapter, case, dtype)
+        answer.outputs = call_outputs(adapter, call, arrays, (), None)
+        del answer.raised["value"]
     except (Exception, SystemExit) as error:
         answer.raised["value"] = error
-    return answer
 
 
 def _missing(adapter: Adapter, case: Case, dtype: str) -> str | None:
@@ -120,6 +145,9 @@ def judge(case: Case, dtype: str, output: str, answer: Answer) -> tuple[Verdict,
     if output in answer.raised:
         error = answer.raised[output]
         message = describe(error)
+        if isinstance(error, ProcessFault):
+            # A dead process is no answer: neither a permitted raise nor a miss of what is recommended.
+            return error.verdict, None, Comparison(False, message)
         if isinstance(error, Unsupported):
             return Verdict.UNSUPPORTED, None, Comparison(False, str(error))
         for variant in case.variants:
@@ -145,6 +173,8 @@ def judge(case: Case, dtype: str, output: str, answer: Answer) -> tuple[Verdict,
 
 def describe(error: BaseException) -> str:
     """Type and first lines of what was raised, on one line."""
+    if isinstance(error, (ProcessFault, RemoteError)):
+        return " ".join(str(error).split())[:600]  # says what it is itself
     text = " ".join(str(error).split())
     return f"{type(error).__name__}: {text[:300]}" if text else type(error).__name__
 
@@ -162,7 +192,7 @@ def records(case: Case, dtype: str, adapter: str, answer: Answer, deviations: De
             elif verdict is Verdict.BELOW:
                 # A miss of a recommended case stays one; the record says what it is.
                 message = f"{deviation.id}: {message}"
-            else:
+            elif not deviation.sporadic:
                 message = (
                     f"listed as deviation {deviation.id!r}, but the verdict is now {verdict}: "
                     f"remove it from {deviation.path.name}:{deviation.line}"

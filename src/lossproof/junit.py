@@ -8,49 +8,50 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 from lossproof.errors import InputError
+from lossproof.gate import Gate
 from lossproof.results import FAILURES, AdapterInfo, Record, Verdict
+
+DEFAULT_GATE = Gate()
 
 # XML 1.0 has no way to write these characters.
 _FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
-def write_junit(path: Path, adapters: Sequence[AdapterInfo], records: Sequence[Record]) -> None:
-    """One suite per adapter, one test per output; deviations and misses count as skipped."""
+def write_junit(
+    path: Path, adapters: Sequence[AdapterInfo], records: Sequence[Record], gate: Gate = DEFAULT_GATE
+) -> None:
+    """One suite per adapter, one test per output; what is wrong but does not fail the run is skipped."""
     root = ElementTree.Element("testsuites", name="lossproof")
     for info in adapters:
         own = [record for record in records if record.adapter == info.name]
-        failed = [r for r in own if r.verdict is Verdict.FAIL]
-        errors = [r for r in own if r.verdict in FAILURES - {Verdict.FAIL}]
-        skipped = [r for r in own if _skip_reason(r) is not None]
+        tags = [_tag(record, gate) for record in own]
         suite = ElementTree.SubElement(
             root, "testsuite", name=_clean(info.name), tests=str(len(own)),
-            failures=str(len(failed)), errors=str(len(errors)), skipped=str(len(skipped)),
+            failures=str(tags.count("failure")), errors=str(tags.count("error")),
+            skipped=str(tags.count("skipped")),
         )  # fmt: skip
-        for record in own:
+        for record, tag in zip(own, tags, strict=True):
             test = ElementTree.SubElement(
                 suite, "testcase",
                 classname=_clean(f"{info.name}.{record.function}"),
                 name=_clean(f"{record.case}[{record.dtype}-{record.output}]"),
             )  # fmt: skip
-            reason = _skip_reason(record)
-            if record.verdict in FAILURES:
-                tag = "failure" if record.verdict is Verdict.FAIL else "error"
-                element = ElementTree.SubElement(
-                    test, tag, type=str(record.verdict), message=_clean(record.message)
-                )
+            message = _clean(f"{record.verdict}: {record.message}")
+            if tag == "skipped":
+                ElementTree.SubElement(test, "skipped", message=message)
+            elif tag is not None:
+                element = ElementTree.SubElement(test, tag, type=str(record.verdict), message=message)
                 element.text = _clean(f"{record.clause}: {record.message}")
-            elif reason is not None:
-                ElementTree.SubElement(test, "skipped", message=_clean(reason))
     try:
         ElementTree.ElementTree(root).write(path, encoding="utf-8", xml_declaration=True)
     except OSError as error:
         raise InputError(path, None, f"cannot be written: {error.strerror}") from None
 
 
-def _skip_reason(record: Record) -> str | None:
-    if record.verdict in FAILURES or record.verdict in (Verdict.PASS, Verdict.VARIANT):
-        return None
-    return f"{record.verdict}: {record.message}"
+def _tag(record: Record, gate: Gate) -> str | None:
+    if gate.fails(record):
+        return "error" if record.verdict in FAILURES - {Verdict.FAIL} else "failure"
+    return None if record.verdict in (Verdict.PASS, Verdict.VARIANT) else "skipped"
 
 
 def _clean(text: str) -> str:

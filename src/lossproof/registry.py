@@ -1,10 +1,12 @@
-"""Find and load adapters: built in, by file, by ``module:Class`` and by entry point."""
+"""Find and load adapters: built in, by file, by ``module:Class``, by entry point, and by command."""
 
 from __future__ import annotations
 
 import importlib
 import importlib.util
 import inspect
+import os
+import shlex
 import sys
 import traceback
 from collections.abc import Iterable
@@ -15,9 +17,13 @@ from types import ModuleType
 
 from lossproof.adapter import Adapter
 from lossproof.case import suggest
-from lossproof.deviations import Deviation, Deviations, load_deviations
+from lossproof.deviations import Deviation, Deviations, deviation_from_json, load_deviations
 from lossproof.errors import LossproofError, Unavailable
+from lossproof.remote import RemoteAdapter, serving
 from lossproof.results import AdapterInfo
+
+# Seconds that a call may take in a process of its own, unless told otherwise.
+CASE_TIMEOUT = 60.0
 
 
 @dataclass(frozen=True)
@@ -63,17 +69,35 @@ def _entry_points() -> dict[str, str]:
     return {point.name: point.value for point in entry_points(group="lossproof.adapters")}
 
 
-def load_adapter(reference: str) -> Loaded:
-    """Load one adapter by name, ``path/to/file.py[:Class]`` or ``package.module:Class``.
+def load_adapter(
+    reference: str, *, isolate: bool = False, python: str | None = None, timeout: float = CASE_TIMEOUT
+) -> Loaded:
+    """Load one adapter.
+
+    Args:
+        reference: a name, ``path/to/file.py[:Class]``, ``package.module:Class``, or a command that
+            speaks JSON lines (spec/protocol.md).
+        isolate: run a Python adapter in a process of its own; commands always are.
+        python: the interpreter of that process, of another environment perhaps.
+        timeout: seconds that one call may take in a process of its own.
 
     Raises:
         LossproofError: there is no such adapter, or its file fails to import.
     """
+    command = _command(reference)
+    if command is not None:
+        if python is not None:
+            raise LossproofError(
+                f"adapter {reference!r} is a command, which brings its own interpreter, not --python"
+            )
+        return _remote(RemoteAdapter(command, timeout, reference), _beside(command))
+    if isolate or python is not None:
+        return _remote(RemoteAdapter(serving(reference, python), timeout, reference), [])
     if reference in BUILTIN:
         return _load_builtin(reference)
     points = _entry_points()
     if reference in points:
-        reference = points[reference]
+        return _load_entry_point(reference, points[reference])
     path_text, _, class_name = reference.partition(":")
     if path_text.endswith(".py"):
         module = _import_file(Path(path_text))
@@ -82,9 +106,57 @@ def load_adapter(reference: str) -> Loaded:
     else:
         raise LossproofError(
             f"unknown adapter {reference!r}{suggest(reference, available_names())}; there are "
-            f"{', '.join(available_names())}, or give path/to/file.py or package.module:Class"
+            f"{', '.join(available_names())}, or give path/to/file.py, package.module:Class or a command"
         )
     return _construct(_pick_class(module, class_name, reference))
+
+
+def _command(reference: str) -> list[str] | None:
+    """The words of a reference that is a command: several words, or an executable that is no .py file."""
+    file = Path(reference.partition(":")[0])
+    if reference in BUILTIN or (file.suffix == ".py" and (file.is_file() or " " not in reference)):
+        return None
+    try:
+        words = shlex.split(reference)
+    except ValueError as error:
+        raise LossproofError(f"adapter {reference!r}: {error}") from None
+    if len(words) > 1 or (Path(reference).is_file() and os.access(reference, os.X_OK)):
+        return words
+    return None
+
+
+def _remote(adapter: RemoteAdapter, deviations: list[Deviation]) -> Loaded:
+    start = adapter.start
+    if start.skipped is not None:
+        return _skipped(start.name, start.backend, start.skipped)
+    info = AdapterInfo(start.name, start.backend, start.version, start.device)
+    try:
+        deviations += map(deviation_from_json, start.deviations)
+    except ValueError as error:
+        raise LossproofError(f"adapter {start.name!r}: {error}") from None
+    return Loaded(info, adapter, Deviations(deviations, info.name, info.version, info.device))
+
+
+def _beside(command: list[str]) -> list[Deviation]:
+    """The deviations recorded beside the files that a command names."""
+    files = [
+        Path(word).with_name(f"{Path(word).stem}.deviations.yaml") for word in command if Path(word).is_file()
+    ]
+    return [deviation for file in files if file.is_file() for deviation in load_deviations(file)]
+
+
+def _load_entry_point(name: str, value: str) -> Loaded:
+    module, _, class_name = value.partition(":")
+    try:
+        imported = importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name and module.startswith(error.name):
+            raise LossproofError(f"adapter {name!r}: its package lacks {error.name}") from None
+        # The adapter is installed, its framework is not.
+        return _skipped(name, name, f"{error.name} is not installed")
+    except Exception as error:
+        return _skipped(name, name, f"{module} fails to import: {type(error).__name__}: {error}")
+    return _construct(_pick_class(imported, class_name, name))
 
 
 def _load_builtin(name: str) -> Loaded:
@@ -117,6 +189,9 @@ def _import_file(path: Path) -> ModuleType:
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
+    # Modules beside the file can be imported, but never in place of an installed one.
+    if str(path.resolve().parent) not in sys.path:
+        sys.path.append(str(path.resolve().parent))
     try:
         spec.loader.exec_module(module)
     except Exception as error:

@@ -120,3 +120,78 @@ def write_json(path: Path, adapters: Sequence[AdapterInfo], records: Iterable[Re
         path.write_text(content, encoding="utf-8")
     except OSError as error:
         raise InputError(path, None, f"cannot be written: {error.strerror}") from None
+
+
+@dataclass(frozen=True)
+class Results:
+    """A results file."""
+
+    environment: dict[str, Any]
+    adapters: tuple[AdapterInfo, ...]
+    records: tuple[Record, ...]
+
+
+def read_json(path: Path) -> Results:
+    """Read a results file.
+
+    Raises:
+        InputError: it cannot be read or is no results file; the message says what is wrong.
+    """
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(path, None, f"cannot be read: {error.strerror}") from None
+    except (ValueError, RecursionError) as error:
+        line = getattr(error, "lineno", None)
+        raise InputError(path, line, f"no JSON: {getattr(error, 'msg', error)}") from None
+    if not isinstance(document, dict) or document.get("schema") != 1:
+        raise InputError(path, None, "is no results file of schema 1 (lossproof run --json)")
+    environment, adapters, rows = (document.get(name) for name in ("environment", "adapters", "results"))
+    if not isinstance(environment, dict) or not isinstance(adapters, list) or not isinstance(rows, list):
+        raise InputError(path, None, "a results file has environment, adapters and results")
+    try:
+        infos = tuple(_info_from_json(entry) for entry in adapters)
+    except ValueError as error:
+        raise InputError(path, None, f"adapters: {error}") from None
+    records = []
+    for number, row in enumerate(rows, 1):
+        try:
+            records.append(record_from_json(row))
+        except ValueError as error:
+            raise InputError(path, None, f"result {number}: {error}") from None
+    return Results(environment, infos, tuple(records))
+
+
+_TEXTS = ("case", "function", "clause", "adapter", "dtype", "output", "message")
+_NUMBERS = ("error_ulp", "error", "allowed")
+
+
+def record_from_json(row: Any) -> Record:
+    """The reverse of ``Record.to_json``.
+
+    Raises:
+        ValueError: a field is missing, unknown or of the wrong type.
+    """
+    if not isinstance(row, dict):
+        raise ValueError("is no JSON object")
+    fields = {*_TEXTS, *_NUMBERS, "verdict", "variant"}
+    if row.keys() != fields:
+        raise ValueError(f"must have the fields {', '.join(sorted(fields))}")
+    for name in _TEXTS:
+        if not isinstance(row[name], str):
+            raise ValueError(f"{name} must be text")
+    for name in _NUMBERS:
+        if row[name] is not None and (not isinstance(row[name], (int, float)) or isinstance(row[name], bool)):
+            raise ValueError(f"{name} must be a number or null")
+    if row["variant"] is not None and not isinstance(row["variant"], str):
+        raise ValueError("variant must be text or null")
+    return Record(**{**row, "verdict": Verdict(row["verdict"])})
+
+
+def _info_from_json(entry: Any) -> AdapterInfo:
+    known = {"name", "backend", "version", "device"}
+    if not isinstance(entry, dict) or not known <= entry.keys() <= {*known, "skipped"}:
+        raise ValueError("an adapter has name, backend, version, device, and skipped where it is")
+    if not all(isinstance(value, str) for value in entry.values()):
+        raise ValueError("an adapter's fields are text")
+    return AdapterInfo(**entry)

@@ -12,6 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
+from lossproof.gate import Gate
 from lossproof.results import FAILURES, AdapterInfo, Record, Verdict
 
 STYLES = {
@@ -44,7 +45,9 @@ def progress(label: str) -> Iterator[Callable[[int, int], None]]:
         yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
-def show_adapter(console: Console, info: AdapterInfo, records: Sequence[Record], verbose: bool) -> None:
+def show_adapter(
+    console: Console, info: AdapterInfo, records: Sequence[Record], verbose: bool, gate: Gate
+) -> None:
     """The table of one backend: functions against verdicts, then what is wrong."""
     if info.skipped is not None:
         console.print(Text(f"{info.name}: skipped, {info.skipped}", style="dim"))
@@ -67,8 +70,8 @@ def show_adapter(console: Console, info: AdapterInfo, records: Sequence[Record],
         ]
         table.add_row(function, *cells, _worst_share(rows))
     console.print(table)
-    listed = FAILURES | ({Verdict.DEVIATION, Verdict.BELOW, Verdict.UNSUPPORTED} if verbose else set())
-    _list_records(console, [record for record in records if record.verdict in listed], verbose)
+    listed = {Verdict.DEVIATION, Verdict.BELOW, Verdict.UNSUPPORTED} | FAILURES if verbose else set()
+    _list_records(console, [r for r in records if gate.fails(r) or r.verdict in listed], verbose)
 
 
 def _worst_share(records: Sequence[Record]) -> str:
@@ -93,7 +96,11 @@ def _list_records(console: Console, records: Sequence[Record], verbose: bool) ->
 
 
 def show_summary(
-    console: Console, records: Sequence[Record], adapters: Sequence[AdapterInfo], seconds: float
+    console: Console,
+    records: Sequence[Record],
+    adapters: Sequence[AdapterInfo],
+    seconds: float,
+    gate: Gate,
 ) -> None:
     """The closing lines: one verdict per backend."""
     console.print()
@@ -101,19 +108,31 @@ def show_summary(
         if info.skipped is not None:
             continue
         own = [record for record in records if record.adapter == info.name]
-        failures = sum(record.verdict in FAILURES for record in own)
+        failures = sum(map(gate.fails, own))
+        tolerated = sum(map(gate.tolerated, own))
         counts = Counter(record.verdict for record in own)
-        extras = ", ".join(
-            f"{counts[v]} {v}" for v in (Verdict.DEVIATION, Verdict.BELOW, Verdict.UNSUPPORTED) if counts[v]
-        )
+        shown = (Verdict.DEVIATION, Verdict.BELOW, Verdict.UNSUPPORTED)
+        extras = [f"{counts[v]} {v}" for v in shown if counts[v]]
+        if tolerated:
+            extras.append(f"{tolerated} no worse than the baseline")
         text = Text(f"{info.name}: ")
         if failures:
-            text.append(f"{failures} failures", style="bold red")
+            text.append(f"{_count(failures, 'failure')}", style="bold red")
+        elif own and counts[Verdict.UNSUPPORTED] == len(own):
+            text.append("nothing to judge, no case is supported", style="yellow")
+        elif FAILURES & counts.keys():
+            text.append("wrong, but not worse than --fail-on and --baseline allow", style="yellow")
         elif counts[Verdict.DEVIATION]:
             text.append("conforms except for recorded deviations", style="yellow")
         else:
             text.append("conforms", style="green")
-        text.append(f"  ({len(own)} outputs{', ' + extras if extras else ''})", style="dim")
+        text.append(f"  ({', '.join([_count(len(own), 'output'), *extras])})", style="dim")
         console.print(text)
     cases = len({record.case for record in records})
-    console.print(f"{cases} cases, {len(records)} outputs in {seconds:.1f} s", style="dim")
+    console.print(
+        f"{_count(cases, 'case')}, {_count(len(records), 'output')} in {seconds:.1f} s", style="dim"
+    )
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"

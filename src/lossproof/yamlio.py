@@ -179,7 +179,8 @@ def _is_exact(text: str) -> bool:
     if value == 0:
         digits = re.split("[eE]", text)[0] if decimal else text.lower().split("p")[0].split("x")[1]
         return not digits.strip("+-0.")
-    if value in (float("inf"), float("-inf")):
+    # The smallest float64 takes 1,076 characters; what is longer is none, and slow to compare.
+    if value in (float("inf"), float("-inf")) or len(text) > 1100:
         return False
     return (Fraction(text) if decimal else _hex_fraction(text)) == Fraction(value)
 

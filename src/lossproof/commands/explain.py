@@ -13,6 +13,7 @@ from rich.text import Text
 
 from lossproof.case import Case, Expected, Sketch, is_description
 from lossproof.clauses import clauses
+from lossproof.cli import Choice
 from lossproof.engine import ask, records
 from lossproof.registry import Loaded, available_names, load_adapter
 from lossproof.resources import display
@@ -27,7 +28,8 @@ def explain(options: argparse.Namespace) -> int:
     """Print what a case says and what each backend makes of it."""
     console = Console(width=None if sys.stdout.isatty() else 120)
     cases = select_cases([options.case], [])
-    loaded = [load_adapter(reference) for reference in options.adapter or available_names()]
+    choices = options.adapter or [Choice(name) for name in available_names()]
+    loaded = [load_adapter(choice.reference, python=choice.python) for choice in choices]
     for case in cases[:MAX_CASES]:
         show_case(console, case)
         for adapter in loaded:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 
+from lossproof.dtypes import INTEGER_TYPES
 from lossproof.errors import LossproofError
 from lossproof.registry import load_adapter
-from lossproof.script import reproduce
+from lossproof.remote import RemoteAdapter
+from lossproof.script import reproduce, reproduce_command
 from lossproof.select import select_cases
 
 
@@ -16,11 +18,16 @@ def repro(options: argparse.Namespace) -> int:
     if len(cases) != 1:
         raise LossproofError(f"{options.case!r} names {len(cases)} cases; repro takes one")
     (case,) = cases
-    dtype = options.dtype or case.dtypes[0]
-    if dtype not in case.dtypes:
-        raise LossproofError(f"{case.id} is not for {dtype}, but for {', '.join(case.dtypes)}")
     loaded = load_adapter(options.adapter)
     if loaded.adapter is None:
         raise LossproofError(f"adapter {options.adapter!r} cannot run: {loaded.info.skipped}")
-    print(reproduce(case, loaded.adapter, dtype), end="")
+    supported = [d for d in case.dtypes if d in loaded.adapter.dtypes or d in INTEGER_TYPES]
+    dtype = options.dtype or (supported or case.dtypes)[0]
+    if dtype not in case.dtypes:
+        raise LossproofError(f"{case.id} is not for {dtype}, but for {', '.join(case.dtypes)}")
+    if isinstance(loaded.adapter, RemoteAdapter):
+        print(reproduce_command(case, loaded.adapter, dtype), end="")
+        loaded.adapter.close()
+    else:
+        print(reproduce(case, loaded.adapter, dtype), end="")
     return 0

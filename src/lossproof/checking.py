@@ -1,0 +1,183 @@
+"""One function under test inside anyone's own unit tests: ``lossproof.check``."""
+
+from __future__ import annotations
+
+import fnmatch
+import inspect
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from lossproof.adapter import Adapter, Call
+from lossproof.case import Case, load_cases, suggest
+from lossproof.deviations import Deviations
+from lossproof.engine import run_case
+from lossproof.errors import LossproofError, Unsupported
+from lossproof.functions import FUNCTIONS, Function
+from lossproof.registry import load_adapter
+from lossproof.results import FAILURES, Record, Verdict
+
+MAX_LISTED = 10
+_NO_DEVIATIONS = Deviations([], "", "", "")
+
+
+def check(
+    function: Callable[..., Any],
+    name: str,
+    *,
+    framework: str = "numpy",
+    gradient: Callable[..., Any] | None = None,
+    dtypes: Sequence[str] = (),
+    cases: Sequence[str] = ("*",),
+    skip: Sequence[str] = (),
+    recommended: bool = False,
+) -> list[Record]:
+    """Run the cases of one function of the specification on a function of yours.
+
+    ``function`` takes the arrays by position and parameters by keyword, as in the table of
+    spec/adapters.md. A parameter that its signature lacks is not passed, and cases that give it
+    another value than its default are left out: ``lambda logits: …`` is a softmax over the last
+    axis. So are cases for which it raises ``lossproof.Unsupported``.
+
+    Args:
+        function: called with arrays of the framework.
+        name: a function of the specification, ``softmax`` say.
+        framework: whose arrays, devices and gradients to use: a built-in adapter's name. With
+            ``numpy`` there are no gradients unless ``gradient`` is given.
+        gradient: the backward pass where the framework does not differentiate ``function``;
+            ``gradient(cotangent, *arrays, **parameters)`` returns the gradient, or a tuple of them
+            in the order of the differentiable arrays.
+        dtypes: only these; by default all that the framework has.
+        cases: patterns of the cases to run, ``softmax/limits/*`` or ``range/*``.
+        skip: patterns of cases to leave out.
+        recommended: count misses of recommended cases as well.
+
+    Returns:
+        A record per judged output.
+
+    Raises:
+        AssertionError: an output is wrong; the message names case, clause, worst element,
+            expected, actual and allowed error, and ULPs.
+        LossproofError: an unknown name, a framework that is missing, or no case left to run.
+    """
+    if name not in FUNCTIONS:
+        raise LossproofError(f"unknown function {name!r}{suggest(name, FUNCTIONS)}")
+    definition = FUNCTIONS[name]
+    adapter = _adapter(function, definition, framework, gradient)
+    chosen = [
+        case
+        for case in load_cases()
+        if case.function is definition
+        and (case.level == "required" or recommended)
+        and _matches(case, cases)
+        and not _matches(case, skip)
+    ]
+    records = [
+        record
+        for case in chosen
+        for dtype in case.dtypes
+        if not dtypes or dtype in dtypes
+        for record in _run(adapter, case, dtype)
+        if record.verdict is not Verdict.UNSUPPORTED
+    ]
+    if not records:
+        raise LossproofError(f"check of {name}: no case is left to run; see dtypes, cases and skip")
+    wrong = [r for r in records if r.verdict in FAILURES or (recommended and r.verdict is Verdict.BELOW)]
+    if wrong:
+        raise AssertionError(_report(name, wrong, len(records), chosen))
+    return records
+
+
+def _matches(case: Case, patterns: Sequence[str]) -> bool:
+    short = case.id.split("/", 1)[1]
+    return any(fnmatch.fnmatchcase(case.id, p) or fnmatch.fnmatchcase(short, p) for p in patterns)
+
+
+def _run(adapter: Adapter, case: Case, dtype: str) -> list[Record]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return run_case(adapter, adapter.name, case, dtype, _NO_DEVIATIONS)
+
+
+def _report(name: str, wrong: Sequence[Record], judged: int, cases: Sequence[Case]) -> str:
+    why = {case.id: case.why for case in cases}
+    lines = [f"{name}: {len(wrong)} of {judged} outputs are wrong"]
+    for record in wrong[:MAX_LISTED]:
+        lines.append(f"  {record.case} {record.dtype} {record.output} ({record.clause}): {why[record.case]}")
+        lines.append(f"    {record.verdict}: {record.message}")
+    if len(wrong) > MAX_LISTED:
+        lines.append(f"  and {len(wrong) - MAX_LISTED} more")
+    lines.append(f"inputs and clause: lossproof explain {wrong[0].case} -a numpy")
+    return "\n".join(lines)
+
+
+def _adapter(
+    function: Callable[..., Any],
+    definition: Function,
+    framework: str,
+    gradient: Callable[..., Any] | None,
+) -> Adapter:
+    """An adapter of the framework whose one function is ``function``."""
+    if framework == "numpy":
+        base: type[Adapter] = Adapter
+    else:
+        loaded = load_adapter(framework)
+        if loaded.adapter is None:
+            raise LossproofError(f"framework {framework!r} cannot run: {loaded.info.skipped}")
+        base = type(loaded.adapter)
+    parameters = {p.name: p.default for p in definition.parameters}
+    passed = _accepted(function, definition)
+
+    def call(self: Adapter, *arrays: Any, **given: Any) -> Any:
+        for key in given.keys() - passed:
+            if not _is_default(key, given[key], parameters[key], arrays[0]):
+                raise Unsupported(f"the function under test has no parameter {key}")
+        return function(*arrays, **{key: value for key, value in given.items() if key in passed})
+
+    members: dict[str, Any] = {"name": getattr(function, "__name__", "function"), definition.name: call}
+    if gradient is not None:
+        members["value_and_gradients"] = _with_gradient(gradient, definition, passed)
+    checked: type[Adapter] = type("Checked", (base,), members)
+    return checked()
+
+
+def _accepted(function: Callable[..., Any], definition: Function) -> set[str]:
+    """The parameters that the function takes."""
+    names = {parameter.name for parameter in definition.parameters}
+    try:
+        signature = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):
+        return names  # built in C, without a signature: pass everything
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in signature):
+        return names
+    return names & {p.name for p in signature if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD)}
+
+
+def _is_default(name: str, value: Any, default: Any, first: Any) -> bool:
+    if name == "axis":
+        # The last axis counted from the front is the last axis, too.
+        return bool(value % len(first.shape) == default % len(first.shape))
+    return value is default or (value is not None and bool(value == default))
+
+
+def _with_gradient(gradient: Callable[..., Any], definition: Function, passed: set[str]) -> Any:
+    def value_and_gradients(
+        self: Adapter,
+        function: Call,
+        arrays: Mapping[str, Any],
+        wrt: tuple[str, ...],
+        *,
+        cotangent: Any = None,
+    ) -> tuple[Any, Mapping[str, Any]]:
+        value = function(*arrays.values())
+        if cotangent is None:
+            import numpy as np
+
+            whole = self.to_numpy(value)
+            cotangent = self.from_numpy(np.ones_like(whole))
+        parameters = {key: item for key, item in function.parameters.items() if key in passed}
+        found = gradient(cotangent, *arrays.values(), **parameters)
+        named = dict(zip(definition.wrt, found if isinstance(found, tuple) else (found,), strict=False))
+        return value, {name: named[name] for name in wrt}
+
+    return value_and_gradients
