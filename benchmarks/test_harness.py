@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 import warnings
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,8 +18,10 @@ from lossproof.adapter import Adapter
 from lossproof.case import load_cases
 from lossproof.certify import certify
 from lossproof.registry import load_adapter
+from lossproof.remote import RemoteAdapter
 from lossproof.resources import folder
-from lossproof.runner import jobs, run_here
+from lossproof.results import Verdict
+from lossproof.runner import jobs, run_here, run_parallel
 
 
 def test_help(benchmark: Any) -> None:
@@ -81,3 +84,67 @@ def test_overhead_over_bare_calls(benchmark: Any, name: str) -> None:
     benchmark.pedantic(run, rounds=1)
     benchmark.extra_info["bare_s"] = timed.seconds
     benchmark.extra_info["ratio"] = benchmark.stats.stats.mean / timed.seconds
+
+
+@pytest.fixture(scope="module")
+def c_adapter(tmp_path_factory: pytest.TempPathFactory) -> str:
+    program = tmp_path_factory.mktemp("c") / "adapter"
+    source = Path(__file__).parent.parent / "examples" / "c" / "adapter.c"
+    subprocess.run(["cc", "-O2", "-o", program, source, "-lm"], check=True)
+    return str(program)
+
+
+@pytest.mark.parametrize("how", ["in-process", "isolated", "pipe-to-c"])
+def test_cost_per_case(benchmark: Any, how: str, c_adapter: str) -> None:
+    """Small cases of one function, so that what is measured is the way there and back."""
+    reference = c_adapter if how == "pipe-to-c" else "numpy"
+    loaded = load_adapter(reference, isolate=how == "isolated")
+    pairs = jobs(load_cases(), ["float32"])
+    pairs = [(case, d) for case, d in pairs if case.id.startswith("sigmoid/tails/")]
+
+    def run() -> None:
+        for _ in run_here(loaded, pairs):
+            pass
+
+    benchmark.pedantic(run, rounds=20, warmup_rounds=2)
+    benchmark.extra_info["milliseconds_per_case"] = 1000 * benchmark.stats.stats.median / len(pairs)
+    if isinstance(loaded.adapter, RemoteAdapter):
+        loaded.adapter.close()
+
+
+def test_recovery_after_a_crash(benchmark: Any, tmp_path: Path) -> None:
+    """From the crash to the next answer: a new process that imports NumPy and lossproof."""
+    path = tmp_path / "crashing.py"
+    path.write_text(
+        "import os\nfrom lossproof.adapters.numpy import NumpyAdapter\nclass Crashing(NumpyAdapter):\n"
+        "    name = 'crashing'\n    def sigmoid(self, logits):\n"
+        "        return os.abort() if logits.shape == () else super().sigmoid(logits)\n",
+        encoding="utf-8",
+    )
+    loaded = load_adapter(str(path), isolate=True)
+    by_id = {case.id: case for case in load_cases()}
+    crash, fine = by_id["sigmoid/ordinary/scalar"], by_id["sigmoid/ordinary/moderate"]
+
+    def run() -> None:
+        (rows,) = run_here(loaded, [(fine, "float32")])
+        assert rows[0].verdict is Verdict.PASS
+
+    benchmark.pedantic(run, setup=lambda: list(run_here(loaded, [(crash, "float32")])) and None, rounds=5)
+
+
+@pytest.mark.parametrize("name", ["torch", "jax"])
+@pytest.mark.parametrize("processes", [1, 2])
+def test_jobs(benchmark: Any, name: str, processes: int) -> None:
+    """All float32 cases, isolated, start of the framework included."""
+    if load_adapter(name).adapter is None:
+        pytest.skip(f"{name} is not installed")
+    pairs = jobs(load_cases(), ["float32"])
+
+    def run() -> None:
+        loaded = load_adapter(name, isolate=True)
+        for _ in run_parallel(loaded, pairs, processes):
+            pass
+        if isinstance(loaded.adapter, RemoteAdapter):
+            loaded.adapter.close()
+
+    benchmark.pedantic(run, rounds=1)

@@ -107,6 +107,30 @@ def _parser() -> argparse.ArgumentParser:
     repro.add_argument("--dtype", "-d", metavar="D", help="the dtype (default: the case's first)")
     repro.set_defaults(command=_repro)
 
+    report = commands.add_parser(
+        "report",
+        help="build a static site from results: matrix, edge-case atlas, accuracy, speed, history",
+        description="Build a static site that needs no server and no other host. Files are results "
+        "(lossproof run --json) and timings (pytest --benchmark-json), in any number.",
+    )
+    report.add_argument("results", nargs="+", type=Path, metavar="FILE", help="results and timings, as JSON")
+    report.add_argument("--out", "-o", type=Path, required=True, metavar="DIR", help="where the site goes")
+    report.add_argument("--title", default="lossproof", help="the title of its pages")
+    report.set_defaults(command=_report)
+
+    diff = commands.add_parser(
+        "diff",
+        help="what changed between two runs or releases",
+        description="Compare two results files. Exit status 1: something got worse.",
+    )
+    diff.add_argument("old", type=Path, metavar="OLD", help="results of the earlier run")
+    diff.add_argument("new", type=Path, metavar="NEW", help="results of the later run")
+    diff.add_argument(
+        "--format", choices=("text", "markdown", "json"), default="text",
+        help="text, markdown (for a comment on a pull request) or json",
+    )  # fmt: skip
+    diff.set_defaults(command=_diff)
+
     new = commands.add_parser(
         "new-adapter",
         help="write a commented skeleton of an adapter that runs",
@@ -227,6 +251,18 @@ def _repro(options: argparse.Namespace) -> int:
     from lossproof.commands.repro import repro
 
     return repro(options)
+
+
+def _report(options: argparse.Namespace) -> int:
+    from lossproof.commands.report import report
+
+    return report(options)
+
+
+def _diff(options: argparse.Namespace) -> int:
+    from lossproof.commands.diff import diff
+
+    return diff(options)
 
 
 def _new_adapter(options: argparse.Namespace) -> int:

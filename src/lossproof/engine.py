@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,10 @@ from lossproof.deviations import Deviations
 from lossproof.dtypes import FLOAT_TYPES, numpy_dtype
 from lossproof.errors import ProcessFault, RemoteError, Unsupported
 from lossproof.results import FAILURES, Record, Verdict
+
+
+# Outputs of up to this many elements are kept in the record as text.
+MAX_SHOWN = 12
 
 
 @dataclass
@@ -171,6 +175,13 @@ def judge(case: Case, dtype: str, output: str, answer: Answer) -> tuple[Verdict,
     return Verdict.BELOW if case.level == "recommended" else Verdict.FAIL, None, comparison
 
 
+def small_text(array: npt.NDArray[Any]) -> str:
+    """A small array as nested lists with nine digits."""
+    if array.ndim:
+        return "[" + ", ".join(map(small_text, array)) + "]"
+    return f"{float(array):.9g}"
+
+
 def describe(error: BaseException) -> str:
     """Type and first lines of what was raised, on one line."""
     if isinstance(error, (ProcessFault, RemoteError)):
@@ -186,6 +197,7 @@ def records(case: Case, dtype: str, adapter: str, answer: Answer, deviations: De
         verdict, variant, comparison = judge(case, dtype, output, answer)
         message = comparison.message
         deviation = deviations.find(case.id, dtype, output)
+        actual = answer.outputs.get(output)
         if deviation is not None and verdict is not Verdict.UNSUPPORTED:
             if verdict in FAILURES:
                 verdict, message = Verdict.DEVIATION, f"{deviation.id}: {message}"
@@ -198,7 +210,14 @@ def records(case: Case, dtype: str, adapter: str, answer: Answer, deviations: De
                     f"remove it from {deviation.path.name}:{deviation.line}"
                 )
                 verdict = Verdict.FAIL
-        found.append(make_record(case, dtype, adapter, output, verdict, message, variant, comparison))
+        record = make_record(case, dtype, adapter, output, verdict, message, variant, comparison)
+        record = replace(
+            record,
+            actual=None if actual is None or actual.size > MAX_SHOWN else small_text(actual),
+            deviation=deviation.id if deviation else None,
+            upstream=deviation.upstream if deviation and deviation.upstream.startswith("http") else None,
+        )
+        found.append(record)
     return found
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from lossproof.results import Record, Verdict
 
-_SEVERITY = {
+SEVERITY = {
     Verdict.PASS: 0, Verdict.VARIANT: 0, Verdict.SKIPPED: 1, Verdict.UNSUPPORTED: 2, Verdict.BELOW: 3,
     Verdict.DEVIATION: 4, Verdict.FAIL: 5, Verdict.ERROR: 5, Verdict.CRASH: 6, Verdict.TIMEOUT: 6,
 }  # fmt: skip
@@ -39,11 +39,11 @@ class Gate:
     def known(self, record: Record) -> bool:
         """Whether the baseline was as bad there already."""
         before = self.baseline.get(key(record))
-        return before is not None and _SEVERITY[record.verdict] <= _SEVERITY[before]
+        return before is not None and SEVERITY[record.verdict] <= SEVERITY[before]
 
     def tolerated(self, record: Record) -> bool:
         """Whether it would fail but for the baseline."""
         return self._reaches(record) and self.known(record)
 
     def _reaches(self, record: Record) -> bool:
-        return _SEVERITY[record.verdict] >= LEVELS[self.level]
+        return SEVERITY[record.verdict] >= LEVELS[self.level]

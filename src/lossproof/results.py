@@ -49,9 +49,20 @@ class Record:
     error: float | None = None
     allowed: float | None = None
     message: str = ""
+    actual: str | None = None
+    """A small output as text."""
+    deviation: str | None = None
+    """Id of the recorded deviation that covers the output."""
+    upstream: str | None = None
+    """Where that deviation is reported or documented."""
 
     def to_json(self) -> dict[str, Any]:
-        return {key: _json_number(value) for key, value in asdict(self).items()}
+        row = {key: _json_number(getattr(self, key)) for key in _FIELDS}
+        return row | {key: getattr(self, key) for key in _OPTIONAL if getattr(self, key) is not None}
+
+
+_OPTIONAL = ("actual", "deviation", "upstream")
+_FIELDS = tuple(name for name in Record.__dataclass_fields__ if name not in _OPTIONAL)
 
 
 @dataclass(frozen=True)
@@ -174,10 +185,9 @@ def record_from_json(row: Any) -> Record:
     """
     if not isinstance(row, dict):
         raise ValueError("is no JSON object")
-    fields = {*_TEXTS, *_NUMBERS, "verdict", "variant"}
-    if row.keys() != fields:
-        raise ValueError(f"must have the fields {', '.join(sorted(fields))}")
-    for name in _TEXTS:
+    if not row.keys() >= set(_FIELDS) or row.keys() - {*_FIELDS, *_OPTIONAL}:
+        raise ValueError(f"must have the fields {', '.join(_FIELDS)}, and may have {', '.join(_OPTIONAL)}")
+    for name in (*_TEXTS, *(name for name in _OPTIONAL if name in row)):
         if not isinstance(row[name], str):
             raise ValueError(f"{name} must be text")
     for name in _NUMBERS:

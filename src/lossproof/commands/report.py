@@ -1,0 +1,29 @@
+"""``lossproof report``."""
+
+from __future__ import annotations
+
+import argparse
+import time
+
+from lossproof.errors import LossproofError
+
+
+def report(options: argparse.Namespace) -> int:
+    """Build the site and say where it is."""
+    start = time.perf_counter()
+    try:
+        from lossproof.site.model import load_site
+        from lossproof.site.pages import write_site
+    except ModuleNotFoundError as error:
+        raise LossproofError(f"report needs {error.name}: pip install 'lossproof[report]'") from None
+    site = load_site(options.results, options.title)
+    if options.out.exists() and not options.out.is_dir():
+        raise LossproofError(f"{options.out} is a file; give a folder")
+    write_site(site, options.out)
+    records = sum(len(rows) for rows in site.records.values())
+    size = sum(file.stat().st_size for file in options.out.rglob("*") if file.is_file())
+    print(
+        f"{options.out / 'index.html'}: {len(site.columns)} backends, {records} results, "
+        f"{size / 2**20:.1f} MiB in {time.perf_counter() - start:.1f} s"
+    )
+    return 0

@@ -1,0 +1,1 @@
+"""The static site: results files in, pages out (``lossproof report``)."""

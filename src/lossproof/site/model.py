@@ -1,0 +1,197 @@
+"""What the pages show: backends as columns, their records, and the cases they are about."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from lossproof import yamlio
+from lossproof.case import Case, load_cases
+from lossproof.clauses import Clause, clauses
+from lossproof.errors import InputError
+from lossproof.functions import FUNCTIONS
+from lossproof.gate import SEVERITY
+from lossproof.results import Record, Results, Verdict, read_json
+
+# How a verdict is shown: a symbol beside the word, so that colour is never alone.
+SYMBOLS = {
+    Verdict.PASS: "✓", Verdict.VARIANT: "≈", Verdict.DEVIATION: "△", Verdict.BELOW: "▽",
+    Verdict.FAIL: "✗", Verdict.ERROR: "✗", Verdict.CRASH: "✗", Verdict.TIMEOUT: "✗",
+    Verdict.UNSUPPORTED: "–", Verdict.SKIPPED: "○",
+}  # fmt: skip
+# Verdicts that say nothing about the backend's numbers.
+ABSENT = (Verdict.UNSUPPORTED, Verdict.SKIPPED)
+
+
+@dataclass(frozen=True)
+class Column:
+    """One backend in one version on one device."""
+
+    name: str
+    backend: str
+    version: str
+    device: str
+
+    @property
+    def label(self) -> str:
+        return f"{self.name} {self.version}".strip()
+
+
+@dataclass(frozen=True)
+class EdgeCase:
+    """A question of the atlas: what happens when …?"""
+
+    function: str
+    title: str
+    says: str
+    cases: tuple[Case, ...]
+
+    @property
+    def anchor(self) -> str:
+        return "".join(c if c.isalnum() else "-" for c in self.title.lower()).strip("-")
+
+
+@dataclass(frozen=True)
+class Timing:
+    """A file of pytest-benchmark's."""
+
+    path: Path
+    machine: Mapping[str, Any]
+    benchmarks: Sequence[Mapping[str, Any]]
+
+
+@dataclass
+class Site:
+    """Everything that the pages are made of."""
+
+    title: str
+    columns: list[Column]
+    records: dict[Column, list[Record]]
+    environments: list[tuple[str, Mapping[str, Any]]]
+    skipped: dict[str, str]
+    timings: list[Timing] = field(default_factory=list)
+
+    @cached_property
+    def cases(self) -> dict[str, Case]:
+        """The cases that lossproof carries; results of others are shown without their inputs."""
+        return {case.id: case for case in load_cases()}
+
+    @cached_property
+    def clauses(self) -> dict[str, Clause]:
+        return clauses()
+
+    @cached_property
+    def by_case(self) -> dict[tuple[Column, str], list[Record]]:
+        found: dict[tuple[Column, str], list[Record]] = defaultdict(list)
+        for column in self.columns:
+            for record in self.records[column]:
+                found[column, record.case].append(record)
+        return found
+
+    @cached_property
+    def case_ids(self) -> list[str]:
+        """Ids of the cases with results: lossproof's in their order, then other people's."""
+        seen = dict.fromkeys(record.case for column in self.columns for record in self.records[column])
+        return [case for case in self.cases if case in seen] + [c for c in seen if c not in self.cases]
+
+    @cached_property
+    def functions(self) -> list[str]:
+        found = dict.fromkeys(case.split("/")[0] for case in self.case_ids)
+        return [name for name in FUNCTIONS if name in found] + [n for n in found if n not in FUNCTIONS]
+
+    @cached_property
+    def edge_cases(self) -> list[EdgeCase]:
+        document = yamlio.load(Path(__file__).with_name("edge_cases.yaml"))
+        return [
+            EdgeCase(function, title, says, tuple(self.cases[f"{function}/{case}"] for case in cases))
+            for function, entries in document.items()
+            for title, says, cases in entries
+        ]
+
+
+def worst(records: Iterable[Record]) -> Verdict | None:
+    """The gravest verdict, a supported one before one that is not."""
+    verdicts = [record.verdict for record in records]
+    judged = [verdict for verdict in verdicts if verdict not in ABSENT]
+    return max(judged or verdicts, key=lambda verdict: SEVERITY[verdict], default=None)
+
+
+def counts(records: Iterable[Record]) -> Counter[Verdict]:
+    return Counter(record.verdict for record in records)
+
+
+def load_site(paths: Sequence[Path], title: str) -> Site:
+    """Read results files and pytest-benchmark files.
+
+    Columns of the same name, version and device are one: the later file wins where both have an
+    output.
+
+    Raises:
+        InputError: a file is neither.
+    """
+    merged: dict[Column, dict[tuple[str, str, str], Record]] = {}
+    environments: list[tuple[str, Mapping[str, Any]]] = []
+    skipped: dict[str, str] = {}
+    timings = []
+    for path in paths:
+        timing = _timing(path)
+        if timing is not None:
+            timings.append(timing)
+            continue
+        results = read_json(path)
+        environments.append((path.name, results.environment))
+        _merge(results, merged, skipped)
+    if not merged and not timings:
+        raise InputError(paths[0], None, "holds no results of any backend")
+    columns = sorted(merged, key=lambda column: (_order(column.name), column.name, column.version))
+    records = {column: list(merged[column].values()) for column in columns}
+    return Site(title, columns, records, environments, skipped, timings)
+
+
+def _merge(
+    results: Results, merged: dict[Column, dict[tuple[str, str, str], Record]], skipped: dict[str, str]
+) -> None:
+    by_name = {}
+    for info in results.adapters:
+        if info.skipped is not None:
+            skipped[info.name] = info.skipped
+            continue
+        by_name[info.name] = merged.setdefault(
+            Column(info.name, info.backend, info.version, info.device), {}
+        )
+    for record in results.records:
+        if record.adapter in by_name:
+            by_name[record.adapter][record.case, record.dtype, record.output] = record
+
+
+def _order(name: str) -> int:
+    """The reference first, then the built-in backends in their order."""
+    from lossproof.registry import BUILTIN
+
+    names = list(BUILTIN)
+    return names.index(name) if name in names else len(names)
+
+
+def _timing(path: Path) -> Timing | None:
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(path, None, f"cannot be read: {error.strerror}") from None
+    except (ValueError, RecursionError):
+        return None  # read_json says what is wrong with it
+    if not isinstance(document, dict) or "benchmarks" not in document:
+        return None
+    benchmarks, machine = document["benchmarks"], document.get("machine_info", {})
+    stats = ("median", "q1", "q3", "min")
+    if not isinstance(benchmarks, list) or not isinstance(machine, dict):
+        raise InputError(path, None, "is no file of pytest-benchmark's")
+    for row in benchmarks:
+        numbers = row.get("stats", {}) if isinstance(row, dict) else {}
+        if not all(isinstance(numbers.get(name), (int, float)) for name in stats):
+            raise InputError(path, None, "a benchmark has no median and quartiles")
+    return Timing(path, machine, benchmarks)

@@ -1,0 +1,371 @@
+"""Write the pages of a site."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from html import unescape
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from markupsafe import Markup
+from packaging.version import InvalidVersion, Version
+
+import lossproof
+from lossproof.case import Case, Sketch, is_description
+from lossproof.engine import MAX_SHOWN, small_text
+from lossproof.history import KINDS, MEANING, Change, compare_runs
+from lossproof.resources import folder
+from lossproof.results import FAILURES, Record, Verdict
+from lossproof.site.markdown import inline, to_html, with_anchors
+from lossproof.site.model import ABSENT, SYMBOLS, Column, EdgeCase, Site, Timing, counts, worst
+
+_HERE = Path(__file__).parent
+# The pages of the specification, in reading order; the others follow by name.
+_ORDER = ("general", "l2", "sigmoid", "softmax", "cross-entropy", "binary-cross-entropy", "pspnet", "mask-rcnn")
+
+
+def write_site(site: Site, out: Path) -> None:
+    """Write all pages; files that are there already are replaced."""
+    environment = _environment(site)
+    (out / "functions").mkdir(parents=True, exist_ok=True)
+    (out / "spec").mkdir(exist_ok=True)
+    for file in (_HERE / "static").iterdir():
+        shutil.copyfile(file, out / file.name)
+    (out / "data.js").write_text("window.LOSSPROOF = " + _embedded(_data(site)) + ";\n", encoding="utf-8")
+
+    def write(name: str, template: str, **given: Any) -> None:
+        root = "../" * name.count("/")
+        text = environment.get_template(template).render(root=root, page=name, **given)
+        (out / name).write_text(text, encoding="utf-8")
+
+    write("index.html", "matrix.html")
+    write("atlas.html", "atlas.html", groups=_grouped(site.edge_cases, site.functions))
+    for function in site.functions:
+        edges = [(edge, list(_answers(site, edge))) for edge in site.edge_cases if edge.function == function]
+        cases = [case for case in site.case_ids if case.startswith(function + "/")]
+        write(f"functions/{function}.html", "function.html", function=function, edges=edges, cases=cases)
+    cells = list(_accuracy(site))
+    write("accuracy.html", "accuracy.html", cells=cells, heat=_heat(cells))
+    write("speed.html", "speed.html", timings=[_speed(timing) for timing in site.timings])
+    write("history.html", "history.html", histories=list(_histories(site)), meaning=MEANING, kinds=KINDS)
+    pages = _specification()
+    write("spec/index.html", "spec_index.html", pages=pages)
+    citing = _citing(site)
+    for stem, _, text in pages:
+        html = with_anchors(to_html(text))
+        write(f"spec/{stem}.html", "spec.html", html=Markup(_with_cases(site, html, citing)), stem=stem)
+
+
+def _environment(site: Site) -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_HERE / "templates"),
+        autoescape=True,  # names, messages and texts of cases come from anyone
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    environment.globals.update(
+        site=site, version=lossproof.__version__, symbols=SYMBOLS, worst=worst, counts=counts, Verdict=Verdict
+    )
+    environment.filters.update(
+        maths=lambda text: Markup(inline(text)), kind=kind_of, short=short, number=number, inputs=inputs
+    )
+    return environment
+
+
+def kind_of(verdict: Verdict | None) -> str:
+    """The class of a verdict's cell in the style sheet."""
+    if verdict is None:
+        return "none"
+    return "fail" if verdict in FAILURES else str(verdict)
+
+
+def short(value: str | None, length: int = 90) -> str:
+    text = value or ""
+    return text if len(text) <= length else text[: length - 1] + "…"
+
+
+def number(value: float | None) -> str:
+    return "" if value is None else f"{value:.3g}"
+
+
+def inputs(case: Case) -> str:
+    """Inputs and parameters as they would be written in a call."""
+    given = {
+        **{name: _shown(spec) for name, spec in case.inputs.items()},
+        **{name: _shown(value) for name, value in case.parameters.items() if value is not None},
+    }
+    return ", ".join(f"{name}={text}" for name, text in given.items())
+
+
+def _shown(value: Any) -> str:
+    if is_description(value):
+        return str(dict(value))
+    return small_text(value) if getattr(value, "size", 99) <= MAX_SHOWN else short(str(value).replace("\n", ""))
+
+
+def _embedded(data: Any) -> str:
+    """JSON that cannot end the script it stands in."""
+    text = json.dumps(data, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
+
+
+# -- the matrix --------------------------------------------------------------------------------
+
+
+def _data(site: Site) -> dict[str, Any]:
+    """Records as parallel arrays of indices, small enough to be read at once."""
+    tables: dict[str, dict[str, int]] = defaultdict(dict)
+
+    def index(table: str, value: str) -> int:
+        return tables[table].setdefault(value, len(tables[table]))
+
+    index("messages", "")
+    for case in site.case_ids:
+        index("cases", case)
+    arrays: dict[str, list[Any]] = {
+        name: [] for name in ("case", "column", "dtype", "output", "verdict", "message", "ulp", "share", "clause")
+    }
+    for number_, column in enumerate(site.columns):
+        for r in site.records[column]:
+            arrays["case"].append(index("cases", r.case))
+            arrays["column"].append(number_)
+            arrays["dtype"].append(index("dtypes", r.dtype))
+            arrays["output"].append(index("outputs", r.output))
+            arrays["verdict"].append(list(Verdict).index(r.verdict))
+            arrays["message"].append(index("messages", r.variant or r.message))
+            arrays["clause"].append(index("clauses", r.clause))
+            arrays["ulp"].append(None if r.error_ulp is None else float(f"{r.error_ulp:.3g}"))
+            arrays["share"].append(float(f"{_share(r):.2g}") if r.error and r.allowed else None)
+    pages = {clause.id: clause.page.removesuffix(".md") for clause in site.clauses.values()}
+    return {
+        "columns": [[c.name, c.version, c.device] for c in site.columns],
+        "functions": site.functions,
+        "verdicts": [str(v) for v in Verdict],
+        "symbols": [SYMBOLS[v] for v in Verdict],
+        "pages": {clause: pages.get(clause) for clause in tables["clauses"]},
+        **{name: list(tables[name]) for name in ("cases", "dtypes", "outputs", "messages", "clauses")},
+        "rows": arrays,
+    }
+
+
+# -- the atlas ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one backend gives for one case in one or several dtypes."""
+
+    dtypes: tuple[str, ...]
+    value: Record | None
+    gradients: tuple[Record, ...]
+
+    @property
+    def verdict(self) -> Verdict | None:
+        return worst([record for record in (self.value, *self.gradients) if record is not None])
+
+
+@dataclass(frozen=True)
+class Answers:
+    """One case of an edge case: what is due, and what each backend gives."""
+
+    case: Case
+    due: Mapping[str, str]
+    outcomes: Mapping[Column, Sequence[Outcome]]
+
+
+def _grouped(edges: Sequence[EdgeCase], functions: Sequence[str]) -> dict[str, list[EdgeCase]]:
+    return {name: [edge for edge in edges if edge.function == name] for name in functions}
+
+
+def _answers(site: Site, edge: EdgeCase) -> Iterator[Answers]:
+    for case in edge.cases:
+        yield Answers(
+            case,
+            {name: _due(item) for name, item in (case.expected or {}).items()},
+            {column: _outcomes(site.by_case.get((column, case.id), [])) for column in site.columns},
+        )
+
+
+def _due(item: Any) -> str:
+    if isinstance(item, Sketch):
+        return f"an array of shape {item.shape}"
+    return small_text(item) if item.size <= MAX_SHOWN else f"an array of shape {item.shape}"
+
+
+def _outcomes(records: Sequence[Record]) -> list[Outcome]:
+    """One row for the dtypes that agree."""
+    by_dtype: dict[str, list[Record]] = defaultdict(list)
+    for record in records:
+        by_dtype[record.dtype].append(record)
+    groups: dict[tuple[Any, ...], list[str]] = defaultdict(list)
+    for dtype, rows in by_dtype.items():
+        # Numbers that are right differ by roundings; they are one answer all the same.
+        key = tuple(
+            (r.output, r.verdict, r.variant, r.deviation, None if r.verdict is Verdict.PASS else shown(r))
+            for r in rows
+        )
+        groups[key].append(dtype)
+    return [
+        Outcome(
+            tuple(dtypes),
+            next((r for r in by_dtype[dtypes[0]] if r.output == "value"), None),
+            tuple(r for r in by_dtype[dtypes[0]] if r.output != "value"),
+        )
+        for dtypes in groups.values()
+    ]
+
+
+def shown(record: Record) -> str:
+    """What came out, as far as it is known."""
+    if record.actual is not None:
+        return record.actual
+    if record.verdict is Verdict.PASS:
+        return "as due"
+    return record.variant or record.message
+
+
+# -- accuracy ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Cell:
+    """The largest errors of one backend, function and dtype, each with its case."""
+
+    column: Column
+    function: str
+    dtype: str
+    ulp: float | None
+    ulp_case: str
+    share: float
+    share_case: str
+    outputs: int
+
+
+def _accuracy(site: Site) -> Iterator[Cell]:
+    for column in site.columns:
+        groups: dict[tuple[str, str], list[Record]] = defaultdict(list)
+        for record in site.records[column]:
+            if record.verdict not in ABSENT and record.error is not None and record.allowed:
+                groups[record.function, record.dtype].append(record)
+        for (function, dtype), rows in groups.items():
+            by_ulp = max(rows, key=lambda r: -1.0 if r.error_ulp is None else r.error_ulp)
+            by_share = max(rows, key=_share)
+            yield Cell(
+                column, function, dtype, by_ulp.error_ulp, by_ulp.case, _share(by_share), by_share.case,
+                len(rows),
+            )  # fmt: skip
+
+
+def _share(record: Record) -> float:
+    """The error as a share of what is allowed, at most 1e99."""
+    return min((record.error or 0.0) / (record.allowed or 1.0), 1e99)
+
+
+def _heat(cells: Iterable[Cell]) -> dict[tuple[str, str], dict[Column, Cell]]:
+    heat: dict[tuple[str, str], dict[Column, Cell]] = defaultdict(dict)
+    for cell in cells:
+        heat[cell.function, cell.dtype][cell.column] = cell
+    return heat
+
+
+# -- speed and history -------------------------------------------------------------------------
+
+
+def _speed(timing: Timing) -> dict[str, Any]:
+    """One chart per workload, forward and backward side by side."""
+    from lossproof.site.charts import Bar, bar_chart
+
+    groups: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
+    for row in timing.benchmarks:
+        groups[str(row.get("group") or row.get("name", ""))].append(row)
+    charts = []
+    for group, rows in groups.items():
+        bars = [
+            Bar(
+                str(_extra(row, "backend") or row.get("name", "")),
+                str((row.get("params") or {}).get("direction") or _direction(row)),
+                row["stats"]["median"], row["stats"]["q1"], row["stats"]["q3"],
+            )
+            for row in rows
+        ]  # fmt: skip
+        limit = next((_extra(row, "bandwidth_limit_s") for row in rows if _extra(row, "bandwidth_limit_s")), None)
+        charts.append((group, Markup(bar_chart(f"Time of {group}", bars, limit)), rows))
+    cpu = timing.machine.get("cpu")
+    return {
+        "name": timing.path.name,
+        "cpu": cpu.get("brand_raw", "") if isinstance(cpu, dict) else "",
+        "python": timing.machine.get("python_version", ""),
+        "system": f"{timing.machine.get('system', '')} {timing.machine.get('machine', '')}",
+        "charts": charts,
+    }
+
+
+def _extra(row: Mapping[str, Any], name: str) -> Any:
+    extra = row.get("extra_info")
+    return extra.get(name) if isinstance(extra, dict) else None
+
+
+def _direction(row: Mapping[str, Any]) -> str:
+    return "forward+backward" if "forward+backward" in str(row.get("name", "")) else "forward"
+
+
+def _histories(site: Site) -> Iterator[tuple[str, list[tuple[Column, Column, list[Change]]]]]:
+    by_name: dict[tuple[str, str], list[Column]] = defaultdict(list)
+    for column in site.columns:
+        by_name[column.name, column.device].append(column)
+    for (name, _), columns in by_name.items():
+        columns.sort(key=lambda column: _version(column.version))
+        steps = [
+            (old, new, compare_runs(site.records[old], site.records[new]))
+            for old, new in zip(columns, columns[1:], strict=False)
+        ]
+        if steps:
+            yield name, steps
+
+
+def _version(text: str) -> tuple[int, Any]:
+    try:
+        return 1, Version(text)
+    except InvalidVersion:
+        return 0, text
+
+
+# -- the specification -------------------------------------------------------------------------
+
+
+def _specification() -> list[tuple[str, str, str]]:
+    """Stem, title and text of every page."""
+    texts = {path.stem: path.read_text(encoding="utf-8") for path in folder("spec").glob("*.md")}
+    stems = [*_ORDER, *sorted(texts.keys() - set(_ORDER))]
+    return [(stem, texts[stem].splitlines()[0].lstrip("# "), texts[stem]) for stem in stems]
+
+
+def _citing(site: Site) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = defaultdict(list)
+    for case in site.cases.values():
+        found[case.clause].append(case.id)
+    return found
+
+
+def _with_cases(site: Site, html: str, citing: Mapping[str, Sequence[str]]) -> str:
+    """Below each clause, its cases and how the backends fare on them."""
+    template = _environment(site).get_template("clause_cases.html")
+    parts = html.split('<p id="')
+    text = [parts[0]]
+    for part in parts[1:]:
+        clause = unescape(part[: part.index('"')])
+        paragraph, _, rest = part.partition("</p>")
+        cases = citing.get(clause, [])
+        verdicts = [
+            (column, worst(r for case in cases for r in site.by_case.get((column, case), [])))
+            for column in site.columns
+        ]
+        box = template.render(cases=cases, verdicts=verdicts, root="../")
+        text.append(f'<p id="{paragraph}</p>{box}{rest}')
+    return "".join(text)
