@@ -25,6 +25,7 @@ from lossproof.resources import display, folder
 
 NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*\Z")
 MAX_ELEMENTS = 2**26
+MAX_RANK = 16
 
 _FILE_FIELDS = {"function": True, "about": True, "cases": True}
 _CASE_FIELDS = {
@@ -224,7 +225,7 @@ class _FileReader:
                 entry.lines["id"],
                 f"id {entry['id']!r} must be lower-case words and numbers joined by hyphens",
             )
-        if entry["clause"] not in clauses():
+        if not isinstance(entry["clause"], str) or entry["clause"] not in clauses():
             raise self.fail(
                 entry.lines["clause"],
                 f"{self.label}: no clause {entry['clause']!r} in spec/"
@@ -359,7 +360,7 @@ class _FileReader:
         line = spec.line
         if "random" in spec:
             kind = spec["random"]
-            if kind not in generator.KINDS:
+            if not isinstance(kind, str) or kind not in generator.KINDS:
                 raise self.fail(
                     line,
                     f"{self.label}: unknown random kind {kind!r} in {name}; "
@@ -373,11 +374,7 @@ class _FileReader:
         else:
             fields = {"full": True, "shape": True, "set": False}
         self.check_fields(spec, fields, f"{name} of {self.label}")
-        shape = spec["shape"]
-        if not isinstance(shape, list) or not all(_is_count(length) for length in shape):
-            raise self.fail(line, f"{self.label}: shape of {name} must be a list of lengths")
-        if math.prod(shape) > MAX_ELEMENTS:
-            raise self.fail(line, f"{self.label}: {name} has over {MAX_ELEMENTS} elements")
+        shape = self.shape(spec, line, name)
         for key, wanted in _DESCRIPTION_CHECKS.items():
             if key in spec and not wanted[0](spec[key]):
                 raise self.fail(line, f"{self.label}: {key} of {name} must be {wanted[1]}")
@@ -388,6 +385,15 @@ class _FileReader:
                 raise self.fail(line, f"{self.label}: set of {name} must be a list of [[index …], value]")
         if integer and spec.get("random") in ("normal", "uniform", "one_hot"):
             raise self.fail(line, f"{self.label}: {name} must hold integers")
+
+    def shape(self, spec: yamlio.Mapping, line: int, name: str) -> list[int]:
+        """A shape that may be built."""
+        shape = spec["shape"]
+        if not isinstance(shape, list) or not all(_is_count(length) for length in shape):
+            raise self.fail(line, f"{self.label}: shape of {name} must be a list of lengths")
+        if math.prod(shape) > MAX_ELEMENTS or max(shape, default=0) > MAX_ELEMENTS or len(shape) > MAX_RANK:
+            raise self.fail(line, f"{self.label}: {name} has over {MAX_ELEMENTS} elements or {MAX_RANK} axes")
+        return shape
 
     def layout(self, entry: yamlio.Mapping) -> dict[str, str]:
         given = entry.get("layout", {})
@@ -418,13 +424,14 @@ class _FileReader:
             if not isinstance(sketch, yamlio.Mapping):
                 raise self.fail(line, f"{self.label}: sketch must be a mapping")
             self.check_fields(sketch, {"shape": True, "seed": True, "sums": True}, f"sketch of {self.label}")
-            return Sketch(
-                tuple(sketch["shape"]),
-                sketch["seed"],
-                self.listed(sketch["sums"], line, "sums", False),
-            )
+            self.shape(sketch, line, "sketch")
+            sums = self.listed(sketch["sums"], line, "sums", False)
+            if sums.ndim != 2 or not sums.size or not _is_count(sketch["seed"]):
+                raise self.fail(line, f"{self.label}: a sketch has a seed, and sums per pattern and block")
+            return Sketch(tuple(sketch["shape"]), sketch["seed"], sums)
         if isinstance(spec, yamlio.Mapping):
             self.check_fields(spec, {"full": True, "shape": True}, f"expected of {self.label}")
+            self.description(spec, "expected", self.function.integer_result)
             return materialize(spec, self.function.integer_result)
         return self.listed(spec, line, "expected", self.function.integer_result)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +20,7 @@ class Comparison:
 
     ``error`` and ``allowed`` are absolute; ``error_ulp`` is in ULPs of the dtype at the expected
     value. All three are None where no finite error exists (wrong shape, NaN for a number, exact
-    integers, sums of large tensors for the ULPs).
+    integers, sums of large tensors for the ULPs). ``worst`` says where it is, and what stands there.
     """
 
     ok: bool
@@ -30,6 +29,7 @@ class Comparison:
     allowed: float | None = None
     error_ulp: float | None = None
     flushed: bool = False
+    worst: str = ""
 
 
 def compare(
@@ -134,25 +134,24 @@ def _compare_floats(actual: Floats, expected: Floats, tolerance: Tolerance, dtyp
     numbers: tuple[float | None, float | None, float | None] = (
         (float(error[worst]), float(allowed[worst]), float(ulps[worst])) if finite else (None,) * 3
     )
+    place = _place(tuple(int(i) for i in worst))
+    seen = f"{place}: {_pair(float(actual[worst]), float(expected[worst]))} is due"
     if not wrong.any():
-        return Comparison(True, "", *numbers, flushed=bool(flush.any()))
-    place = tuple(int(i) for i in worst)
-    message = (
-        f"{int(wrong.sum())} of {wrong.size} elements are wrong, worst at {_place(place)}: "
-        f"{_show(actual[worst])} where {_show(expected[worst])} is due"
-    )
+        return Comparison(True, "", *numbers, flushed=bool(flush.any()), worst=seen if error[worst] else "")
+    message = f"{int(wrong.sum())} of {wrong.size} elements are wrong, worst at {seen}"
     if finite:
         must = "must be exactly 0" if tolerance.zeros and expected[worst] == 0 else (
             f"off by {error[worst]:.3g} ({ulps[worst]:.3g} ULP), {allowed[worst]:.3g} is allowed"
         )  # fmt: skip
         message += f", {must}"
-    return Comparison(False, message, *numbers)
+    return Comparison(False, message, *numbers, worst=seen)
 
 
 def _place(index: tuple[int, ...]) -> str:
     return "[" + ", ".join(map(str, index)) + "]" if index else "the scalar"
 
 
-def _show(value: Any) -> str:
-    number = float(value)
-    return f"{number:.9g}" if math.isfinite(number) else str(number)
+def _pair(actual: float, expected: float) -> str:
+    """Both numbers with as many digits as tell them apart."""
+    digits = 9 if f"{actual:.9g}" != f"{expected:.9g}" else 17
+    return f"{actual:.{digits}g} where {expected:.{digits}g}"

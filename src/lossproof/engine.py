@@ -15,8 +15,7 @@ from lossproof.compare import Comparison, compare
 from lossproof.deviations import Deviations
 from lossproof.dtypes import FLOAT_TYPES, numpy_dtype
 from lossproof.errors import ProcessFault, RemoteError, Unsupported
-from lossproof.results import FAILURES, Record, Verdict
-
+from lossproof.results import FAILURES, LINK, Record, Verdict
 
 # Outputs of up to this many elements are kept in the record as text.
 MAX_SHOWN = 12
@@ -215,7 +214,7 @@ def records(case: Case, dtype: str, adapter: str, answer: Answer, deviations: De
             record,
             actual=None if actual is None or actual.size > MAX_SHOWN else small_text(actual),
             deviation=deviation.id if deviation else None,
-            upstream=deviation.upstream if deviation and deviation.upstream.startswith("http") else None,
+            upstream=deviation.upstream if deviation and LINK.fullmatch(deviation.upstream) else None,
         )
         found.append(record)
     return found
@@ -244,6 +243,7 @@ def make_record(
         error=comparison.error if comparison else None,
         allowed=comparison.allowed if comparison else None,
         message=message,
+        worst=(comparison.worst or None) if comparison else None,
     )
 
 

@@ -18,6 +18,7 @@ MEANING = {
     "gone": "not in the new results",
 }
 _RIGHT = (Verdict.PASS, Verdict.VARIANT)
+_WRONG = {Verdict.FAIL, Verdict.ERROR, Verdict.DEVIATION, Verdict.BELOW}
 
 
 @dataclass(frozen=True)
@@ -53,36 +54,46 @@ class Change:
         }
 
 
-def compare_runs(old: Iterable[Record], new: Iterable[Record], by_adapter: bool = True) -> list[Change]:
-    """What differs, worst first; ``by_adapter`` matches outputs of adapters of one name only."""
+def compare_runs(old: Iterable[Record], new: Iterable[Record], recording: bool = True) -> list[Change]:
+    """What differs, worst first.
+
+    Without ``recording`` it is no change that a wrong output is recorded as a deviation in one run and
+    not in the other: that tells runs of two versions of a framework apart by what they compute alone.
+    """
 
     def keyed(records: Iterable[Record]) -> Mapping[tuple[str, ...], Record]:
-        return {(r.adapter if by_adapter else "", r.case, r.dtype, r.output): r for r in records}
+        return {(r.adapter, r.case, r.dtype, r.output): r for r in records}
 
     before, after = keyed(old), keyed(new)
     found = [
         change
         for place in dict.fromkeys([*after, *before])
-        if (change := _change(before.get(place), after.get(place))) is not None
+        if (change := _change(before.get(place), after.get(place), recording)) is not None
     ]
     return sorted(found, key=lambda change: KINDS.index(change.kind))
 
 
-def _change(before: Record | None, after: Record | None) -> Change | None:
+def _change(before: Record | None, after: Record | None, recording: bool) -> Change | None:
     if before is None or after is None:
         return Change("new" if before is None else "gone", before, after)
-    difference = SEVERITY[after.verdict] - SEVERITY[before.verdict]
-    if difference:
-        return Change("worse" if difference > 0 else "better", before, after)
-    # A number that is right may change in its last digits; what is wrong has no such freedom.
     wrong = after.verdict not in _RIGHT
+    if recording or not {before.verdict, after.verdict} <= _WRONG:
+        difference = SEVERITY[after.verdict] - SEVERITY[before.verdict]
+        if difference:
+            return Change("worse" if difference > 0 else "better", before, after)
+    # A number that is right may change in its last digits; what is wrong has no such freedom.
     if before.variant != after.variant or (wrong and _seen(before) != _seen(after)):
         return Change("other", before, after)
     return None
 
 
-def _seen(record: Record) -> tuple[str | None, str | None]:
-    return record.actual, None if record.actual is not None else record.message
+def _seen(record: Record) -> tuple[object, ...]:
+    """What came out: all of a small output, the worst element of a large one, or what was raised."""
+    if record.actual is not None:
+        return (record.actual,)
+    if record.worst is not None:
+        return record.worst, record.error
+    return (record.message.removeprefix(f"{record.deviation}: "),)
 
 
 def versions(results: Results) -> Mapping[str, AdapterInfo]:

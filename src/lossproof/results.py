@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import platform
+import re
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
@@ -55,31 +56,34 @@ class Record:
     """Id of the recorded deviation that covers the output."""
     upstream: str | None = None
     """Where that deviation is reported or documented."""
+    worst: str | None = None
+    """The place of the largest error, with what is there and what is due."""
 
     def to_json(self) -> dict[str, Any]:
         row = {key: _json_number(getattr(self, key)) for key in _FIELDS}
         return row | {key: getattr(self, key) for key in _OPTIONAL if getattr(self, key) is not None}
 
 
-_OPTIONAL = ("actual", "deviation", "upstream")
+_OPTIONAL = ("actual", "deviation", "upstream", "worst")
 _FIELDS = tuple(name for name in Record.__dataclass_fields__ if name not in _OPTIONAL)
 
 
 @dataclass(frozen=True)
 class AdapterInfo:
-    """An adapter that took part; ``skipped`` says why it could not."""
+    """An adapter that took part; ``skipped`` says why it could not.
+
+    ``reference`` is how it was asked for, where that is not its name.
+    """
 
     name: str
     backend: str
     version: str
     device: str
     skipped: str | None = None
+    reference: str | None = None
 
     def to_json(self) -> dict[str, Any]:
-        fields = asdict(self)
-        if self.skipped is None:
-            del fields["skipped"]
-        return fields
+        return {key: value for key, value in asdict(self).items() if value is not None}
 
 
 def _json_number(value: Any) -> Any:
@@ -175,6 +179,14 @@ def read_json(path: Path) -> Results:
 
 _TEXTS = ("case", "function", "clause", "adapter", "dtype", "output", "message")
 _NUMBERS = ("error_ulp", "error", "allowed")
+LINK = re.compile(r"https?://\S+")
+_PATTERNS = {
+    "case": re.compile("[a-z0-9_]+/[a-z0-9-]+/[a-z0-9-]+"),
+    "function": re.compile("[a-z0-9_]+"),
+    "clause": re.compile("[A-Z][A-Z0-9]*-[0-9]+"),
+    "output": re.compile(r"value|gradients\.[a-z_]+"),
+    "upstream": LINK,
+}
 
 
 def record_from_json(row: Any) -> Record:
@@ -193,6 +205,10 @@ def record_from_json(row: Any) -> Record:
     for name in _NUMBERS:
         if row[name] is not None and (not isinstance(row[name], (int, float)) or isinstance(row[name], bool)):
             raise ValueError(f"{name} must be a number or null")
+    for name, pattern in _PATTERNS.items():
+        # Pages are named after functions, and link to clauses and upstream reports.
+        if name in row and not pattern.fullmatch(row[name]):
+            raise ValueError(f"{name} is {row[name][:60]!r}, which is none")
     if row["variant"] is not None and not isinstance(row["variant"], str):
         raise ValueError("variant must be text or null")
     return Record(**{**row, "verdict": Verdict(row["verdict"])})
@@ -200,8 +216,8 @@ def record_from_json(row: Any) -> Record:
 
 def _info_from_json(entry: Any) -> AdapterInfo:
     known = {"name", "backend", "version", "device"}
-    if not isinstance(entry, dict) or not known <= entry.keys() <= {*known, "skipped"}:
-        raise ValueError("an adapter has name, backend, version, device, and skipped where it is")
+    if not isinstance(entry, dict) or not known <= entry.keys() <= {*known, "skipped", "reference"}:
+        raise ValueError("an adapter has name, backend, version, device, and maybe skipped and reference")
     if not all(isinstance(value, str) for value in entry.values()):
         raise ValueError("an adapter's fields are text")
     return AdapterInfo(**entry)

@@ -61,7 +61,8 @@ def _markdown(old: Results, new: Results, changes: Sequence[Change]) -> Iterator
         own = [change for change in changes if change.kind == kind]
         if not own:
             continue
-        yield f"\n<details{' open' if kind == 'worse' else ''}><summary>{len(own)} {MEANING[kind]}</summary>\n"
+        opened = " open" if kind == "worse" else ""
+        yield f"\n<details{opened}><summary>{len(own)} {MEANING[kind]}</summary>\n"
         yield "| backend | case | dtype | output | clause | |\n| --- | --- | --- | --- | --- | --- |"
         for change in own[:MAX_ROWS]:
             r = change.record

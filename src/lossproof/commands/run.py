@@ -6,6 +6,7 @@ import argparse
 import sys
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
@@ -55,6 +56,8 @@ def run(options: argparse.Namespace) -> int:
                 timeout=options.timeout,
             )
             info = loaded.info
+            if choice.reference != info.name:
+                info = replace(info, reference=choice.reference)
             if info.name in {known.name for known in adapters}:
                 raise LossproofError(f"two adapters are called {info.name!r}; rename one")
             if not options.cases and not options.function:

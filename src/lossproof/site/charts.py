@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import matplotlib as mpl
 
 mpl.use("svg")
-import matplotlib.pyplot as plt  # noqa: E402
+import matplotlib.pyplot as plt
 
 _COLOURS = ("#3b7dd8", "#c2571a")  # read on white and on black alike
 

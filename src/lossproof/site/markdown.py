@@ -45,6 +45,10 @@ def inline(text: str) -> str:
 
 
 def with_anchors(html: str) -> str:
-    """Clauses get their number as anchor, and links between pages lead to their HTML."""
+    """Clauses get their number as anchor, and links between pages lead to their HTML.
+
+    What lies outside of the specification is not in the site: of such a link the text is left.
+    """
+    html = re.sub(r'<a href="\.\./[^"]*">(.*?)</a>', r"\1", html)
     html = _CLAUSE.sub(r'<p id="\1" class="clause"><a href="#\1"><strong>\1.</strong></a>', html)
     return re.sub(r'href="([a-z0-9-]+)\.md(#[A-Za-z0-9-]+)?"', r'href="\1.html\2"', html)

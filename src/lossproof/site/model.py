@@ -10,12 +10,17 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from packaging.version import InvalidVersion, Version
+
 from lossproof import yamlio
 from lossproof.case import Case, load_cases
 from lossproof.clauses import Clause, clauses
+from lossproof.deviations import load_deviations
 from lossproof.errors import InputError
 from lossproof.functions import FUNCTIONS
 from lossproof.gate import SEVERITY
+from lossproof.registry import BUILTIN
+from lossproof.resources import folder
 from lossproof.results import Record, Results, Verdict, read_json
 
 # How a verdict is shown: a symbol beside the word, so that colour is never alone.
@@ -36,10 +41,13 @@ class Column:
     backend: str
     version: str
     device: str
+    reference: str = field(default="", compare=False)
+    """How ``--adapter`` finds it."""
 
     @property
     def label(self) -> str:
-        return f"{self.name} {self.version}".strip()
+        place = "" if self.device in ("", "cpu") else f" on {self.device}"
+        return f"{self.name} {self.version}{place}".strip()
 
 
 @dataclass(frozen=True)
@@ -105,6 +113,26 @@ class Site:
         return [name for name in FUNCTIONS if name in found] + [n for n in found if n not in FUNCTIONS]
 
     @cached_property
+    def observed(self) -> dict[str, dict[str, str]]:
+        """What recorded deviations do, in words: by adapter file and id."""
+        return {
+            path.name.split(".")[0] if path.parent.name == "adapters" else path.parent.name: {
+                deviation.id: deviation.observed for deviation in load_deviations(path)
+            }
+            for path in folder("adapters").rglob("*.deviations.yaml")
+            if "node_modules" not in path.parts
+        }
+
+    def remark(self, column: Column, record: Record) -> str:
+        """What is to be said about an output that is not plainly right."""
+        if record.variant:
+            return f"{record.variant} (permitted)"
+        if record.deviation:
+            words = self.observed.get(_stem(column.name), {}).get(record.deviation)
+            return words or record.message.removeprefix(f"{record.deviation}: ")
+        return record.message
+
+    @cached_property
     def edge_cases(self) -> list[EdgeCase]:
         document = yamlio.load(Path(__file__).with_name("edge_cases.yaml"))
         return [
@@ -112,6 +140,13 @@ class Site:
             for function, entries in document.items()
             for title, says, cases in entries
         ]
+
+
+def _stem(adapter: str) -> str:
+    """The adapter file that an adapter is defined in."""
+    if adapter in BUILTIN:
+        return BUILTIN[adapter].module.rsplit(".", 1)[1]
+    return adapter.split("-")[0]
 
 
 def worst(records: Iterable[Record]) -> Verdict | None:
@@ -148,7 +183,9 @@ def load_site(paths: Sequence[Path], title: str) -> Site:
         _merge(results, merged, skipped)
     if not merged and not timings:
         raise InputError(paths[0], None, "holds no results of any backend")
-    columns = sorted(merged, key=lambda column: (_order(column.name), column.name, column.version))
+    columns = sorted(
+        merged, key=lambda column: (_order(column.name), column.name, version_key(column.version))
+    )
     records = {column: list(merged[column].values()) for column in columns}
     return Site(title, columns, records, environments, skipped, timings)
 
@@ -162,7 +199,7 @@ def _merge(
             skipped[info.name] = info.skipped
             continue
         by_name[info.name] = merged.setdefault(
-            Column(info.name, info.backend, info.version, info.device), {}
+            Column(info.name, info.backend, info.version, info.device, info.reference or info.name), {}
         )
     for record in results.records:
         if record.adapter in by_name:
@@ -171,10 +208,16 @@ def _merge(
 
 def _order(name: str) -> int:
     """The reference first, then the built-in backends in their order."""
-    from lossproof.registry import BUILTIN
-
     names = list(BUILTIN)
     return names.index(name) if name in names else len(names)
+
+
+def version_key(text: str) -> tuple[int, Any]:
+    """Sorts versions; what is none comes first, by its text."""
+    try:
+        return 1, Version(text)
+    except InvalidVersion:
+        return 0, text
 
 
 def _timing(path: Path) -> Timing | None:

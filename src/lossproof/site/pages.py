@@ -3,30 +3,44 @@
 from __future__ import annotations
 
 import json
+import math
+import re
+import shlex
 import shutil
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from html import unescape
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import jinja2
 from markupsafe import Markup
-from packaging.version import InvalidVersion, Version
 
 import lossproof
 from lossproof.case import Case, Sketch, is_description
-from lossproof.engine import MAX_SHOWN, small_text
+from lossproof.engine import MAX_SHOWN, numpy_arrays, small_text
 from lossproof.history import KINDS, MEANING, Change, compare_runs
 from lossproof.resources import folder
 from lossproof.results import FAILURES, Record, Verdict
 from lossproof.site.markdown import inline, to_html, with_anchors
-from lossproof.site.model import ABSENT, SYMBOLS, Column, EdgeCase, Site, Timing, counts, worst
+from lossproof.site.model import ABSENT, SYMBOLS, Column, EdgeCase, Site, Timing, counts, version_key, worst
 
 _HERE = Path(__file__).parent
+# Inputs that are generated only to show one of their elements have at most this many.
+MAX_GENERATED = 2**16
 # The pages of the specification, in reading order; the others follow by name.
-_ORDER = ("general", "l2", "sigmoid", "softmax", "cross-entropy", "binary-cross-entropy", "pspnet", "mask-rcnn")
+_ORDER = (
+    "general",
+    "l2",
+    "sigmoid",
+    "softmax",
+    "cross-entropy",
+    "binary-cross-entropy",
+    "pspnet",
+    "mask-rcnn",
+)
 
 
 def write_site(site: Site, out: Path) -> None:
@@ -45,14 +59,20 @@ def write_site(site: Site, out: Path) -> None:
 
     write("index.html", "matrix.html")
     write("atlas.html", "atlas.html", groups=_grouped(site.edge_cases, site.functions))
+    definitions = _definitions()
     for function in site.functions:
         edges = [(edge, list(_answers(site, edge))) for edge in site.edge_cases if edge.function == function]
         cases = [case for case in site.case_ids if case.startswith(function + "/")]
-        write(f"functions/{function}.html", "function.html", function=function, edges=edges, cases=cases)
+        write(
+            f"functions/{function}.html", "function.html",
+            function=function, edges=edges, cases=cases, definition=definitions.get(function),
+        )  # fmt: skip
     cells = list(_accuracy(site))
-    write("accuracy.html", "accuracy.html", cells=cells, heat=_heat(cells))
+    write("accuracy.html", "accuracy.html", cells=cells, heat=_heat(cells, site.functions))
     write("speed.html", "speed.html", timings=[_speed(timing) for timing in site.timings])
     write("history.html", "history.html", histories=list(_histories(site)), meaning=MEANING, kinds=KINDS)
+    for schema in folder("spec").glob("*.json"):
+        shutil.copyfile(schema, out / "spec" / schema.name)
     pages = _specification()
     write("spec/index.html", "spec_index.html", pages=pages)
     citing = _citing(site)
@@ -73,7 +93,15 @@ def _environment(site: Site) -> jinja2.Environment:
         site=site, version=lossproof.__version__, symbols=SYMBOLS, worst=worst, counts=counts, Verdict=Verdict
     )
     environment.filters.update(
-        maths=lambda text: Markup(inline(text)), kind=kind_of, short=short, number=number, inputs=inputs
+        maths=lambda text: Markup(inline(text)),
+        kind=kind_of,
+        short=short,
+        number=number,
+        inputs=inputs,
+        lacking=lacking,
+        snippet=snippet,
+        inputs_there=lambda record: inputs_there(site, record),
+        remarks=lambda outcome, column: remarks(site, column, outcome),
     )
     return environment
 
@@ -106,7 +134,9 @@ def inputs(case: Case) -> str:
 def _shown(value: Any) -> str:
     if is_description(value):
         return str(dict(value))
-    return small_text(value) if getattr(value, "size", 99) <= MAX_SHOWN else short(str(value).replace("\n", ""))
+    return (
+        small_text(value) if getattr(value, "size", 99) <= MAX_SHOWN else short(str(value).replace("\n", ""))
+    )
 
 
 def _embedded(data: Any) -> str:
@@ -128,8 +158,12 @@ def _data(site: Site) -> dict[str, Any]:
     index("messages", "")
     for case in site.case_ids:
         index("cases", case)
+    cited = {record.clause for column in site.columns for record in site.records[column]}
+    for clause in [*(clause for clause in site.clauses if clause in cited), *sorted(cited)]:
+        index("clauses", clause)
     arrays: dict[str, list[Any]] = {
-        name: [] for name in ("case", "column", "dtype", "output", "verdict", "message", "ulp", "share", "clause")
+        name: []
+        for name in ("case", "column", "dtype", "output", "verdict", "message", "ulp", "share", "clause")
     }
     for number_, column in enumerate(site.columns):
         for r in site.records[column]:
@@ -144,7 +178,7 @@ def _data(site: Site) -> dict[str, Any]:
             arrays["share"].append(float(f"{_share(r):.2g}") if r.error and r.allowed else None)
     pages = {clause.id: clause.page.removesuffix(".md") for clause in site.clauses.values()}
     return {
-        "columns": [[c.name, c.version, c.device] for c in site.columns],
+        "columns": [column.label for column in site.columns],
         "functions": site.functions,
         "verdicts": [str(v) for v in Verdict],
         "symbols": [SYMBOLS[v] for v in Verdict],
@@ -159,7 +193,7 @@ def _data(site: Site) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one backend gives for one case in one or several dtypes."""
+    """What one backend gives for one case in some dtypes; no ``dtypes`` mean all of them."""
 
     dtypes: tuple[str, ...]
     value: Record | None
@@ -192,6 +226,38 @@ def _answers(site: Site, edge: EdgeCase) -> Iterator[Answers]:
         )
 
 
+def remarks(site: Site, column: Column, outcome: Outcome) -> list[tuple[str, str | None]]:
+    """What is to be said about an outcome, each thing once, with its upstream reference."""
+    records = [r for r in (outcome.value, *outcome.gradients) if r and r.verdict is not Verdict.PASS]
+    return list(dict.fromkeys((site.remark(column, record), record.upstream) for record in records))
+
+
+def lacking(answers: Answers) -> list[tuple[str, str]]:
+    """The backends that have no answer in any dtype, and why."""
+    return [
+        (column.label, next((o.value.message for o in outcomes if o.value is not None), ""))
+        for column, outcomes in answers.outcomes.items()
+        if all(outcome.verdict in ABSENT for outcome in outcomes)
+    ]
+
+
+def snippet(answers: Answers) -> str:
+    """The commands that show what the backends that differ do."""
+    differing = [
+        column
+        for column, outcomes in answers.outcomes.items()
+        if any(outcome.verdict in FAILURES | {Verdict.DEVIATION, Verdict.BELOW} for outcome in outcomes)
+    ]
+    case = answers.case.id
+    return (
+        "\n".join(
+            f"lossproof repro {case} --adapter {shlex.quote(column.reference)} > repro.py && python repro.py"
+            for column in differing
+        )
+        or f"lossproof explain {case}"
+    )
+
+
 def _due(item: Any) -> str:
     if isinstance(item, Sketch):
         return f"an array of shape {item.shape}"
@@ -213,7 +279,7 @@ def _outcomes(records: Sequence[Record]) -> list[Outcome]:
         groups[key].append(dtype)
     return [
         Outcome(
-            tuple(dtypes),
+            tuple(dtypes) if len(dtypes) < len(by_dtype) else (),
             next((r for r in by_dtype[dtypes[0]] if r.output == "value"), None),
             tuple(r for r in by_dtype[dtypes[0]] if r.output != "value"),
         )
@@ -240,11 +306,13 @@ class Cell:
     column: Column
     function: str
     dtype: str
-    ulp: float | None
-    ulp_case: str
-    share: float
-    share_case: str
+    by_ulp: Record
+    by_share: Record
     outputs: int
+
+    @property
+    def share(self) -> float:
+        return _share(self.by_share)
 
 
 def _accuracy(site: Site) -> Iterator[Cell]:
@@ -255,11 +323,7 @@ def _accuracy(site: Site) -> Iterator[Cell]:
                 groups[record.function, record.dtype].append(record)
         for (function, dtype), rows in groups.items():
             by_ulp = max(rows, key=lambda r: -1.0 if r.error_ulp is None else r.error_ulp)
-            by_share = max(rows, key=_share)
-            yield Cell(
-                column, function, dtype, by_ulp.error_ulp, by_ulp.case, _share(by_share), by_share.case,
-                len(rows),
-            )  # fmt: skip
+            yield Cell(column, function, dtype, by_ulp, max(rows, key=_share), len(rows))
 
 
 def _share(record: Record) -> float:
@@ -267,9 +331,32 @@ def _share(record: Record) -> float:
     return min((record.error or 0.0) / (record.allowed or 1.0), 1e99)
 
 
-def _heat(cells: Iterable[Cell]) -> dict[tuple[str, str], dict[Column, Cell]]:
+def inputs_there(site: Site, record: Record) -> str:
+    """The inputs at the place of the largest error, where they have the output's shape and are few."""
+    case = site.cases.get(record.case)
+    place = re.match(r"\[([0-9, ]+)\]", record.worst or "")
+    if case is None or place is None or not _is_small(case):
+        return ""
+    index = tuple(map(int, place[1].split(",")))
+    return ", ".join(
+        f"{name} {_number_text(array[index])}"
+        for name, array in numpy_arrays(case, record.dtype).items()
+        if array.ndim == len(index) and all(i < n for i, n in zip(index, array.shape, strict=True))
+    )
+
+
+def _is_small(case: Case) -> bool:
+    shapes = [spec["shape"] if is_description(spec) else spec.shape for spec in case.inputs.values()]
+    return all(math.prod(shape) <= MAX_GENERATED for shape in shapes)
+
+
+def _number_text(value: Any) -> str:
+    return f"{float(value):.9g}"
+
+
+def _heat(cells: Iterable[Cell], functions: Sequence[str]) -> dict[tuple[str, str], dict[Column, Cell]]:
     heat: dict[tuple[str, str], dict[Column, Cell]] = defaultdict(dict)
-    for cell in cells:
+    for cell in sorted(cells, key=lambda cell: functions.index(cell.function)):
         heat[cell.function, cell.dtype][cell.column] = cell
     return heat
 
@@ -289,12 +376,14 @@ def _speed(timing: Timing) -> dict[str, Any]:
         bars = [
             Bar(
                 str(_extra(row, "backend") or row.get("name", "")),
-                str((row.get("params") or {}).get("direction") or _direction(row)),
+                str(_extra(row, "direction") or _direction(row)),
                 row["stats"]["median"], row["stats"]["q1"], row["stats"]["q3"],
             )
             for row in rows
         ]  # fmt: skip
-        limit = next((_extra(row, "bandwidth_limit_s") for row in rows if _extra(row, "bandwidth_limit_s")), None)
+        limit = next(
+            (_extra(row, "bandwidth_limit_s") for row in rows if _extra(row, "bandwidth_limit_s")), None
+        )
         charts.append((group, Markup(bar_chart(f"Time of {group}", bars, limit)), rows))
     cpu = timing.machine.get("cpu")
     return {
@@ -320,20 +409,13 @@ def _histories(site: Site) -> Iterator[tuple[str, list[tuple[Column, Column, lis
     for column in site.columns:
         by_name[column.name, column.device].append(column)
     for (name, _), columns in by_name.items():
-        columns.sort(key=lambda column: _version(column.version))
+        columns.sort(key=lambda column: version_key(column.version))
         steps = [
-            (old, new, compare_runs(site.records[old], site.records[new]))
-            for old, new in zip(columns, columns[1:], strict=False)
+            (old, new, compare_runs(site.records[old], site.records[new], recording=False))
+            for old, new in pairwise(columns)
         ]
         if steps:
             yield name, steps
-
-
-def _version(text: str) -> tuple[int, Any]:
-    try:
-        return 1, Version(text)
-    except InvalidVersion:
-        return 0, text
 
 
 # -- the specification -------------------------------------------------------------------------
@@ -344,6 +426,20 @@ def _specification() -> list[tuple[str, str, str]]:
     texts = {path.stem: path.read_text(encoding="utf-8") for path in folder("spec").glob("*.md")}
     stems = [*_ORDER, *sorted(texts.keys() - set(_ORDER))]
     return [(stem, texts[stem].splitlines()[0].lstrip("# "), texts[stem]) for stem in stems]
+
+
+def _definitions() -> dict[str, str]:
+    """The first clause below the heading of each function."""
+    found: dict[str, str] = {}
+    for path in folder("spec").glob("*.md"):
+        heading = ""
+        for line in path.read_text(encoding="utf-8").splitlines():
+            if line.startswith("## `"):
+                heading = line
+            clause = re.match(r"\*\*([A-Z][A-Z0-9]*-[0-9]+)\.\*\*", line)
+            for name in re.findall(r"`([a-z0-9_]+)\(", heading) if clause else ():
+                found.setdefault(name, clause[1] if clause else "")
+    return found
 
 
 def _citing(site: Site) -> dict[str, list[str]]:

@@ -11,7 +11,7 @@
   // Gravest first; what the backend lacks says least.
   const ORDER = ['crash', 'timeout', 'error', 'fail', 'deviation', 'below', 'variant', 'pass', 'unsupported', 'skipped']
     .map((name) => data.verdicts.indexOf(name));
-  const labels = data.columns.map(([name, version]) => `${name} ${version}`.trim());
+  const labels = data.columns;
   const functionOf = data.cases.map((id) => data.functions.indexOf(id.split('/')[0]));
   const lower = { cases: data.cases.map((s) => s.toLowerCase()), messages: data.messages.map((s) => s.toLowerCase()),
                   clauses: data.clauses.map((s) => s.toLowerCase()) };
@@ -93,8 +93,7 @@
     const [first] = present;
     const all = counted.reduce((a, n) => a + n, 0);
     const name = data.verdicts[first];
-    const good = name === 'pass' || name === 'variant' || name === 'unsupported' || name === 'skipped';
-    const text = good ? `${data.symbols[first]} ${counted[first]}` : `${data.symbols[first]} ${counted[first]} ${name}`;
+    const text = present.length === 1 && name === 'pass' ? `✓ ${all}` : `${data.symbols[first]} ${counted[first]} ${name}`;
     const details = present.map((v) => `${counted[v]} ${data.verdicts[v]}`).join(', ');
     const button = element('button', text, {
       type: 'button', class: `cell ${kind(name)}`, title: details,

@@ -1,0 +1,435 @@
+"""The site: what its pages hold, and that they work in a real browser (Chromium, headless)."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, Page, Request, sync_playwright
+
+from lossproof.cli import main
+from lossproof.results import AdapterInfo, Record, Verdict, read_json, write_json
+from lossproof.site.model import load_site
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+needs_browser = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed")
+
+HOSTILE = "<script>window.pwned = 1</script><img src=x onerror='window.pwned = 1'>\"</script>"
+
+
+def hostile_results(path: Path) -> None:
+    """Every text that a results file may hold tries to be HTML."""
+    name = f"hostile {HOSTILE}"
+    info = AdapterInfo(name, HOSTILE, f"1 {HOSTILE}", "cpu", reference=f"x.py; $(touch pwned) {HOSTILE}")
+    row = Record(
+        "sigmoid/ordinary/scalar", "sigmoid", "SIG-1", name, "float32", "value", Verdict.DEVIATION,
+        error_ulp=3.0, error=1e-7, allowed=1e-8, message=HOSTILE, actual=HOSTILE,
+        deviation=HOSTILE, upstream="https://example.org/\"onclick='window.pwned=1'", worst=HOSTILE,
+    )  # fmt: skip
+    unknown = replace(row, case="not_ours/some/case", function="not_ours", variant=HOSTILE)
+    gone = AdapterInfo(f"gone {HOSTILE}", "b", "1", "cpu", skipped=HOSTILE)
+    write_json(path, [info, gone], [row, unknown])
+    document = json.loads(path.read_text(encoding="utf-8"))
+    document["environment"][HOSTILE] = HOSTILE
+    path.write_text(json.dumps(document), encoding="utf-8")
+
+
+def timings(path: Path) -> None:
+    """A file of pytest-benchmark's, with what ``lossproof bench`` adds."""
+
+    def row(backend: str, direction: str, median: float) -> dict[str, Any]:
+        stats = {"median": median, "q1": median * 0.9, "q3": median * 1.2, "min": median, "rounds": 7}
+        extra = {
+            "backend": backend, "direction": direction, "dtype": "float32", "bytes": 10**6,
+            "first_call_s": 1.5, "bandwidth_limit_s": 1e-4,
+        }  # fmt: skip
+        return {"group": "softmax rows float32", "name": "x", "stats": stats, "extra_info": extra}
+
+    rows = [
+        row(b, d, m)
+        for b, m in (("numpy", 3e-3), (f"b {HOSTILE}", 1e-3))
+        for d in ("forward", "forward+backward")
+    ]
+    document = {"machine_info": {"cpu": {"brand_raw": f"A CPU {HOSTILE}"}}, "benchmarks": rows}
+    path.write_text(json.dumps(document), encoding="utf-8")
+
+
+@pytest.fixture(scope="session")
+def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """NumPy's real results, and those of two made-up versions of a backend that is wrong in places."""
+    folder = tmp_path_factory.mktemp("results")
+    assert main(["run", "--adapter", "numpy", "--json", str(folder / "numpy.json")]) == 0
+    records = read_json(folder / "numpy.json").records
+    for version, wrong in (("1.0", Verdict.FAIL), ("2.0", Verdict.DEVIATION)):
+        changed = [
+            replace(
+                r, adapter="other", verdict=wrong, message="1 of 2 elements are wrong", actual="0",
+                upstream="https://example.org/1",
+            )
+            if r.case.startswith("softmax/special/nan") and r.dtype == "float32"
+            else replace(r, adapter="other")
+            for r in records
+            if version == "1.0" or not r.case.startswith("log_softmax/")
+        ]  # fmt: skip
+        write_json(folder / f"other-{version}.json", [AdapterInfo("other", "other", version, "cpu")], changed)
+    hostile_results(folder / "hostile.json")
+    timings(folder / "timings.json")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def site(results: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("site")
+    assert main(["report", *map(str, sorted(results.glob("*.json"))), "-o", str(out)]) == 0
+    return out
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield started
+        started.close()
+
+
+class Watched:
+    """A page whose errors and requests are kept."""
+
+    def __init__(self, browser: Browser, width: int = 1440, scheme: Any = "light") -> None:
+        self.context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
+        self.context.set_default_timeout(10_000)
+        self.page = self.context.new_page()
+        self.problems: list[str] = []
+        self.page.on("console", lambda message: self.problems.append(f"{message.type}: {message.text}"))
+        self.page.on("pageerror", lambda error: self.problems.append(f"error: {error}"))
+        self.page.on("request", self.request)
+
+    def request(self, request: Request) -> None:
+        if not request.url.startswith(("file://", "data:")):
+            self.problems.append(f"asks for {request.url}")
+
+    def go(self, path: Path, fragment: str = "") -> Page:
+        self.page.goto(path.as_uri() + fragment)
+        return self.page
+
+
+@pytest.fixture
+def watched(browser: Browser) -> Iterator[Watched]:
+    made = Watched(browser)
+    yield made
+    assert made.problems == []
+    assert made.page.evaluate("window.pwned") is None
+    made.context.close()
+
+
+def pages(site: Path) -> list[Path]:
+    return sorted(site.rglob("*.html"))
+
+
+# -- without a browser -------------------------------------------------------------------------
+
+
+def test_every_link_leads_somewhere(site: Path) -> None:
+    """Links within the site: the page is there, and so is the anchor."""
+    from html.parser import HTMLParser
+
+    class Links(HTMLParser):
+        def __init__(self) -> None:
+            super().__init__()
+            self.links: set[str] = set()
+            self.ids: set[str] = set()
+
+        def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+            for name, value in attrs:
+                if name in ("href", "src") and value:
+                    self.links.add(value)
+                if name == "id" and value:
+                    assert value not in self.ids, f"two elements have the id {value}"
+                    self.ids.add(value)
+
+    found = {}
+    for page in pages(site):
+        found[page] = Links()
+        found[page].feed(page.read_text(encoding="utf-8"))
+    dead = []
+    for page, links in found.items():
+        for link in links.links:
+            path, _, fragment = link.partition("#")
+            if link.startswith(("https://", "http://", "data:")) or "index.html#f=" in link:
+                continue
+            target = (page.parent / path).resolve() if path else page
+            known = found[target].ids if target in found else None
+            if not target.exists() or (fragment and known is not None and fragment not in known):
+                dead.append(f"{page.relative_to(site)}: {link}")
+    assert dead == []
+
+
+def test_nothing_is_loaded_from_elsewhere(site: Path) -> None:
+    for file in site.rglob("*"):
+        if file.suffix in (".html", ".css", ".js"):
+            text = file.read_text(encoding="utf-8")
+            assert not re.search(r"""src=["']?(http|//)|url\((?!#)|@import""", text), file
+
+
+def test_every_edge_case_is_answered(site: Path, results: Path) -> None:
+    loaded = load_site([results / "numpy.json"], "t")
+    assert len(loaded.edge_cases) >= 100
+    assert {edge.function for edge in loaded.edge_cases} == set(loaded.functions)
+    for function in loaded.functions:
+        anchors = [edge.anchor for edge in loaded.edge_cases if edge.function == function]
+        assert len(set(anchors)) == len(anchors)
+    page = (site / "functions" / "softmax.html").read_text(encoding="utf-8")
+    assert "A logit is NaN" in page and "https://example.org/1" in page
+    assert "lossproof repro softmax/special/nan-in-a-row --adapter other" in page
+
+
+def test_a_later_file_completes_an_earlier_one(results: Path, tmp_path: Path) -> None:
+    document = json.loads((results / "numpy.json").read_text(encoding="utf-8"))
+    half = len(document["results"]) // 2
+    for name, rows in (("a", document["results"][: half + 9]), ("b", document["results"][half:])):
+        (tmp_path / f"{name}.json").write_text(json.dumps(document | {"results": rows}), encoding="utf-8")
+    loaded = load_site([tmp_path / "a.json", tmp_path / "b.json"], "t")
+    (column,) = loaded.columns
+    assert len(loaded.records[column]) == len(document["results"])
+
+
+def test_history_names_what_changed_and_not_what_was_recorded(site: Path) -> None:
+    text = (site / "history.html").read_text(encoding="utf-8")
+    assert "1.0 → 2.0" in text and "not in the new results" in text
+    assert "got better" not in text  # fail → deviation: the number is the same
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("{", "no JSON"),
+        ("[]", "is no results file of schema 1"),
+        ('{"benchmarks": [{"stats": {"median": "x"}}]}', "a benchmark has no median and quartiles"),
+        ('{"benchmarks": {}}', "is no file of pytest-benchmark's"),
+    ],
+)
+def test_what_is_no_results_file(
+    content: str, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "x.json"
+    path.write_text(content, encoding="utf-8")
+    assert main(["report", str(path), "-o", str(tmp_path / "out")]) == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"case": "../../x/y"}, {"case": "a/b/c'\"><script>"}, {"function": "../x"}, {"clause": "<b>"},
+        {"upstream": "javascript:alert(1)"}, {"output": "gradients.<b>"}, {"verdict": "x"},
+    ],
+)  # fmt: skip
+def test_what_could_become_a_path_or_a_link_is_refused(
+    change: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "x.json"
+    row = Record("a/b/c", "a", "A-1", "x", "float32", "value", Verdict.PASS).to_json() | change
+    write_json(path, [AdapterInfo("x", "x", "1", "cpu")], [])
+    document = json.loads(path.read_text(encoding="utf-8")) | {"results": [row]}
+    path.write_text(json.dumps(document), encoding="utf-8")
+    assert main(["report", str(path), "-o", str(tmp_path / "out")]) == 2
+    assert "result 1: " in capsys.readouterr().err
+
+
+def test_out_may_not_be_a_file(results: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "out").write_text("mine", encoding="utf-8")
+    assert main(["report", str(results / "numpy.json"), "-o", str(tmp_path / "out")]) == 2
+    assert "is a file; give a folder" in capsys.readouterr().err
+    assert (tmp_path / "out").read_text(encoding="utf-8") == "mine"
+
+
+def test_a_missing_extra_is_named(
+    results: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in [name for name in sys.modules if name.startswith("lossproof.site.")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "jinja2", None)
+    assert main(["report", str(results / "numpy.json"), "-o", str(tmp_path / "out")]) == 2
+    assert "report needs jinja2: pip install 'lossproof[report]'" in capsys.readouterr().err
+
+
+# -- in a browser ------------------------------------------------------------------------------
+
+
+@needs_browser
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [390, 1440])
+def test_every_page_opens_cleanly(browser: Browser, site: Path, width: int, scheme: str) -> None:
+    watched = Watched(browser, width, scheme)
+    for path in pages(site):
+        page = watched.go(path)
+        assert page.title() and page.locator("h1").count() >= 1, path
+        wide = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+        assert wide <= 0, f"{path.name} is {wide} px wider than the window"
+        assert page.evaluate("window.pwned") is None, path
+    assert watched.problems == []
+    watched.context.close()
+
+
+AXE_PAGES = [
+    "index.html", "atlas.html", "accuracy.html", "speed.html", "history.html", "spec/index.html",
+    "spec/softmax.html", "functions/sigmoid.html", "functions/not_ours.html",
+]  # fmt: skip
+
+
+@needs_browser
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [390, 1440])
+def test_no_serious_accessibility_violation(browser: Browser, site: Path, width: int, scheme: str) -> None:
+    watched = Watched(browser, width, scheme)
+    found = []
+    for name in AXE_PAGES:
+        page = watched.go(site / name)
+        for violation in Axe().run(page).response["violations"]:
+            nodes = [node["html"][:90] for node in violation["nodes"][:3]]
+            found.append((name, violation["impact"], violation["id"], nodes))
+    assert [entry for entry in found if entry[1] in ("serious", "critical")] == []
+    watched.context.close()
+
+
+def count(page: Page) -> int:
+    return int(page.locator("#count", has_text=" of ").inner_text().split(" of ")[0])
+
+
+@needs_browser
+def test_filters(watched: Watched, site: Path, results: Path) -> None:
+    records = [
+        r for name in ("numpy", "other-1.0", "other-2.0") for r in read_json(results / f"{name}.json").records
+    ]
+    page = watched.go(site / "index.html")
+    assert count(page) == len(records) + 2
+    page.select_option("[name=f]", "softmax")
+    assert count(page) == sum(r.function == "softmax" for r in records)
+    page.select_option("[name=d]", "float32")
+    assert count(page) == sum(r.function == "softmax" and r.dtype == "float32" for r in records)
+    page.select_option("[name=b]", "other 2.0")
+    page.select_option("[name=v]", "deviation")
+    deviating = [r for r in records if r.verdict is Verdict.DEVIATION]
+    assert count(page) == len(deviating) > 0
+    assert page.locator("#results tbody tr").count() == len(deviating)
+    page.fill("[name=q]", "NAN-IN-A-ROW")
+    wanted = [r for r in deviating if "nan-in-a-row" in r.case]
+    assert count(page) == len(wanted) > 0
+    page.reload()  # the state is in the address
+    assert count(page) == len(wanted)
+    assert page.input_value("[name=q]") == "NAN-IN-A-ROW"
+    page.click("button[type=reset]")
+    page.wait_for_url(re.compile(r"index\.html$"))
+    assert count(page) == len(records) + 2
+
+
+@needs_browser
+def test_cells_count_their_results(watched: Watched, site: Path, results: Path) -> None:
+    page = watched.go(site / "index.html")
+    cell = page.locator("button[aria-label^='softmax on other 1.0']")
+    records = [r for r in read_json(results / "other-1.0.json").records if r.function == "softmax"]
+    wrong = sum(r.verdict is Verdict.FAIL for r in records)
+    assert f"{wrong} fail" in cell.inner_text()
+    assert cell.get_attribute("aria-label") == (
+        f"softmax on other 1.0: {wrong} fail, {len(records) - wrong} pass of {len(records)}"
+    )
+    cell.click()
+    assert count(page) == len(records)
+    first = page.locator("#results tbody tr").first
+    assert "fail" in first.inner_text()  # the gravest first
+    first.locator("a").click()
+    assert "/functions/softmax.html#special/nan" in page.url
+
+
+@needs_browser
+def test_clauses_open_by_keyboard_and_stay_in_the_address(watched: Watched, site: Path) -> None:
+    page = watched.go(site / "index.html")
+    button = page.get_by_role("button", name="log_softmax", exact=False).first
+    button.focus()
+    page.keyboard.press("Enter")
+    assert page.locator("#matrix tr.clause").count() > 0
+    assert page.evaluate("document.activeElement.getAttribute('aria-expanded')") == "true"
+    assert "open=log_softmax" in page.url
+    link = page.locator("#matrix tr.clause a").first.get_attribute("href")
+    assert link is not None and re.fullmatch(r"spec/[a-z-]+\.html#[A-Z]+-[0-9]+", link)
+    page.reload()
+    assert page.locator("#matrix tr.clause").count() > 0
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.className") == "skip"
+
+
+@needs_browser
+def test_deep_links(watched: Watched, site: Path) -> None:
+    page = watched.go(site / "index.html", "#f=softmax&b=other+1.0&v=fail")
+    assert 0 < count(page) < 100 and page.input_value("[name=f]") == "softmax"
+    page = watched.go(site / "functions" / "softmax.html", "#special/nan-in-a-row")
+    row = page.locator("[id='special/nan-in-a-row']")
+    assert row.is_visible() and page.evaluate("scrollY") > 0
+    row.locator("a.chip", has_text="fail").first.click()
+    assert 0 < count(page) < 20
+    page = watched.go(site / "spec" / "softmax.html", "#SM-1")
+    assert page.locator("#SM-1 math").count() > 0
+
+
+@needs_browser
+def test_headings_stay_in_sight(watched: Watched, site: Path) -> None:
+    watched.page.set_viewport_size({"width": 390, "height": 600})
+    page = watched.go(site / "index.html")
+    scroller = page.locator(".scroll").first
+    scroller.evaluate("e => e.scrollTo(60, 200)")
+    box, frame = page.locator("#matrix thead th").first.bounding_box(), scroller.bounding_box()
+    assert box is not None and frame is not None
+    assert abs(box["y"] - frame["y"]) < 3 and abs(box["x"] - frame["x"]) < 3
+
+
+@needs_browser
+def test_copy(watched: Watched, site: Path) -> None:
+    watched.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page = watched.go(site / "functions" / "softmax.html")
+    details = page.locator("details.repro").first
+    details.locator("summary").click()
+    details.locator("button.copy").click()
+    page.get_by_role("button", name="Copied").wait_for()
+    copied = page.evaluate("navigator.clipboard.readText()")
+    assert copied == details.locator("code").inner_text().strip()
+    assert copied.startswith("lossproof ")
+
+
+@needs_browser
+def test_tables_sort(watched: Watched, site: Path) -> None:
+    page = watched.go(site / "accuracy.html")
+    page.get_by_role("button", name="Share of bound").click()
+    cells = page.locator("table.sortable tbody tr td:nth-child(6)")
+    shares = [float(text) for text in cells.all_inner_texts()]
+    assert shares == sorted(shares, reverse=True) and len(set(shares)) > 10
+    page.get_by_role("button", name="Share of bound").click()
+    assert [float(text) for text in cells.all_inner_texts()] == sorted(shares)
+
+
+@needs_browser
+def test_timings_are_drawn(watched: Watched, site: Path) -> None:
+    page = watched.go(site / "speed.html")
+    assert page.locator("figure svg").count() == 1
+    page.locator("summary", has_text="Numbers").click()
+    assert page.locator("table tbody tr").count() == 4
+    assert "1.5" in page.locator("table").inner_text()
+
+
+@needs_browser
+def test_hostile_text_shows_as_text(watched: Watched, site: Path) -> None:
+    page = watched.go(site / "index.html", "#v=deviation&f=sigmoid")
+    assert count(page) == 1
+    assert "<script>window.pwned = 1</script>" in page.locator("#results").inner_text()
+    page.locator("#matrix button.cell").first.click()
+    page = watched.go(site / "functions" / "sigmoid.html")
+    assert "<img src=x" in page.locator("main").inner_text()
+    assert page.locator("main img, main script").count() == 0
