@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # leave memory to the others
@@ -39,7 +40,7 @@ class JaxArrays(Adapter):
         return np.asarray(array)
 
     def evaluate(self, function: Call, arrays: Mapping[str, Any]) -> Any:
-        return jax.jit(function)(*arrays.values())
+        return self.step(function, ())(arrays)
 
     def value_and_gradients(
         self,
@@ -49,18 +50,25 @@ class JaxArrays(Adapter):
         *,
         cotangent: Any = None,
     ) -> tuple[Any, Mapping[str, Any]]:
-        @jax.jit
-        def compiled(given: Mapping[str, Any], seed: Any) -> Any:
-            # A mapping comes out of jit sorted by key; the order of arguments is the table's.
-            names = list(arrays)
+        value, gradients = self.step(function, wrt)(arrays, cotangent)
+        return value, gradients
+
+    def step(self, function: Call, wrt: tuple[str, ...]) -> Callable[..., Any]:
+        if not wrt:
+            forward = jax.jit(function)
+            return lambda arrays: forward(*arrays.values())
+
+        @partial(jax.jit, static_argnums=0)
+        def compiled(names: tuple[str, ...], values: tuple[Any, ...], seed: Any) -> Any:
+            given = dict(zip(names, values, strict=True))
 
             def call(leaves: Mapping[str, Any]) -> Any:
-                return function(*({**given, **leaves}[name] for name in names))
+                return function(*{**given, **leaves}.values())
 
             value, pull_back = jax.vjp(call, {name: given[name] for name in wrt})
             return value, pull_back(jnp.ones_like(value) if seed is None else seed)[0]
 
-        return compiled(dict(arrays), cotangent)
+        return lambda arrays, cotangent=None: compiled(tuple(arrays), tuple(arrays.values()), cotangent)
 
     def synchronize(self) -> None:
         jax.effects_barrier()

@@ -2,17 +2,22 @@
 
 Plain vectorised NumPy, numerically stable, with analytic gradients. Half-precision inputs are
 worked on in float32, since NumPy's own half-precision reductions stagnate; every result is rounded
-once to the dtype of the prediction.
+once to the dtype of the prediction. Large arrays are worked on in blocks, whose temporaries stay in
+a core's cache: what is read and written in memory is little more than inputs and results.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
 from lossproof import Adapter, Call
+
+# Elements of a block.
+BLOCK = 2**17
 
 Array = Any  # np.ndarray of any floating-point dtype, bfloat16 included
 
@@ -36,22 +41,28 @@ class NumpyAdapter(Adapter):
         cotangent: Array = None,
     ) -> tuple[Array, Mapping[str, Array]]:
         value = function(*arrays.values())
-        v = np.ones(np.shape(value), np.float64) if cotangent is None else cotangent
+        # Ones that take no memory.
+        ones = np.broadcast_to(_wide(np.ones((), np.asarray(value).dtype)), np.shape(value))
         gradient = getattr(self, f"_grad_{function.function}")
-        slopes = gradient(v.astype(np.float64), *arrays.values(), **function.parameters)
-        return value, {name: slopes[name].astype(arrays[name].dtype) for name in wrt}
+        slopes = gradient(
+            ones if cotangent is None else _wide(cotangent), *arrays.values(), **function.parameters
+        )
+        return value, {name: slopes[name].astype(arrays[name].dtype, copy=False) for name in wrt}
 
     # -- l2 ----------------------------------------------------------------------------------
 
     def l2_loss(self, prediction: Array, target: Array, *, reduction: str, half: bool) -> Array:
-        loss = (_wide(prediction) - _wide(target)) ** 2
-        return _reduce(loss * 0.5 if half else loss, reduction).astype(prediction.dtype)
+        def cost(p: Array, y: Array) -> Array:
+            squared = (p - y) ** 2
+            return squared * p.dtype.type(0.5) if half else squared
+
+        return _elementwise_loss(cost, reduction, prediction.dtype, prediction, target)
 
     def _grad_l2_loss(
         self, v: Array, prediction: Array, target: Array, *, reduction: str, half: bool
     ) -> Mapping[str, Array]:
-        difference = _wide(prediction) - _wide(target)
-        slope = _share(v, reduction, difference.size) * (difference if half else 2 * difference)
+        share = _share(v if half else 2 * v, reduction, prediction.size)
+        slope = _map_slopes(np.subtract, share, prediction.dtype, prediction, target)
         return {"prediction": slope, "target": -slope}
 
     def euclidean_distance(self, prediction: Array, target: Array, *, axis: int) -> Array:
@@ -75,53 +86,60 @@ class NumpyAdapter(Adapter):
     # -- sigmoid and softmax -----------------------------------------------------------------
 
     def sigmoid(self, logits: Array) -> Array:
-        return _sigmoid(_wide(logits)).astype(logits.dtype)
+        return _map(_sigmoid, logits.dtype, logits)
 
     def _grad_sigmoid(self, v: Array, logits: Array) -> Mapping[str, Array]:
-        x = _wide(logits)
-        return {"logits": v * _sigmoid(x) * _sigmoid(-x)}
+        return {"logits": _map_slopes(_sigmoid_slope, v, logits.dtype, logits)}
 
     def log_sigmoid(self, logits: Array) -> Array:
-        return (-_softplus(-_wide(logits))).astype(logits.dtype)
+        return _map(lambda x: -_softplus(-x), logits.dtype, logits)
 
     def _grad_log_sigmoid(self, v: Array, logits: Array) -> Mapping[str, Array]:
-        return {"logits": v * _sigmoid(-_wide(logits))}
+        return {"logits": _map_slopes(lambda x: _sigmoid(-x), v, logits.dtype, logits)}
 
     def softmax(self, logits: Array, *, axis: int) -> Array:
-        return _softmax(_wide(logits), axis).astype(logits.dtype)
+        return _map_rows(lambda x: _softmax(x, -1), axis, logits.dtype, logits)
 
     def _grad_softmax(self, v: Array, logits: Array, *, axis: int) -> Mapping[str, Array]:
-        p = _softmax(_wide(logits), axis)
-        return {"logits": p * (v - np.sum(p * v, axis=axis, keepdims=True))}
+        def slope(x: Array, v: Array) -> Array:
+            p = _softmax(x, -1)
+            return p * (v - np.sum(p * v, axis=-1, keepdims=True))
+
+        return {"logits": _map_rows(slope, axis, logits.dtype, logits, v)}
 
     def log_softmax(self, logits: Array, *, axis: int) -> Array:
-        return _log_softmax(_wide(logits), axis).astype(logits.dtype)
+        return _map_rows(lambda x: _log_softmax(x, -1), axis, logits.dtype, logits)
 
     def _grad_log_softmax(self, v: Array, logits: Array, *, axis: int) -> Mapping[str, Array]:
-        return {"logits": v - _softmax(_wide(logits), axis) * np.sum(v, axis=axis, keepdims=True)}
+        def slope(x: Array, v: Array) -> Array:
+            return v - _softmax(x, -1) * np.sum(v, axis=-1, keepdims=True)
+
+        return {"logits": _map_rows(slope, axis, logits.dtype, logits, v)}
 
     # -- cross entropy -----------------------------------------------------------------------
 
     def cross_entropy(self, probabilities: Array, target: Array, *, axis: int, reduction: str) -> Array:
-        p, y = _wide(probabilities), _wide(target)
-        loss = np.sum(_times_log(y, p), axis=axis)
-        return _reduce(-loss, reduction).astype(probabilities.dtype)
+        loss = _row_losses(lambda p, y: -np.sum(_times_log(y, p), axis=-1), axis, probabilities, target)
+        return _reduce(loss, reduction).astype(probabilities.dtype)
 
     def _grad_cross_entropy(
         self, v: Array, probabilities: Array, target: Array, *, axis: int, reduction: str
     ) -> Mapping[str, Array]:
-        p, y = _wide(probabilities), _wide(target)
-        rows = p.size // p.shape[axis] if p.size else 0
-        share = _row_share(v, reduction, rows, axis)
-        slope = np.where((y == 0) & (p >= 0) & (p <= 1), 0, -y / np.where(p < 0, np.nan, p))
-        return {"probabilities": share * slope}
+        def slope(p: Array, y: Array) -> Array:
+            return np.where((y == 0) & (p >= 0) & (p <= 1), 0, -y / np.where(p < 0, np.nan, p))
+
+        share = _row_share(v, reduction, _row_count(probabilities, axis), axis)
+        return {
+            "probabilities": _map_rows(slope, axis, probabilities.dtype, probabilities, target, share=share)
+        }
 
     def softmax_cross_entropy(
         self, logits: Array, target: Array, *, axis: int, label_smoothing: float, reduction: str
     ) -> Array:
-        y = _smoothed(_wide(target), axis, label_smoothing)
-        loss = -np.sum(_product(y, _log_softmax(_wide(logits), axis)), axis=axis)
-        return _reduce(loss, reduction).astype(logits.dtype)
+        def cost(x: Array, y: Array) -> Array:
+            return -np.sum(_product(_smoothed(y, -1, label_smoothing), _log_softmax(x, -1)), axis=-1)
+
+        return _reduce(_row_losses(cost, axis, logits, target), reduction).astype(logits.dtype)
 
     def _grad_softmax_cross_entropy(
         self,
@@ -133,11 +151,12 @@ class NumpyAdapter(Adapter):
         label_smoothing: float,
         reduction: str,
     ) -> Mapping[str, Array]:
-        y = _smoothed(_wide(target), axis, label_smoothing)
-        rows = y.size // y.shape[axis] if y.size else 0
-        share = _row_share(v, reduction, rows, axis)
-        p = _softmax(_wide(logits), axis)
-        return {"logits": share * (p * np.sum(y, axis=axis, keepdims=True) - y)}
+        def slope(x: Array, target: Array) -> Array:
+            y = _smoothed(target, -1, label_smoothing)
+            return _softmax(x, -1) * np.sum(y, axis=-1, keepdims=True) - y
+
+        share = _row_share(v, reduction, _row_count(logits, axis), axis)
+        return {"logits": _map_rows(slope, axis, logits.dtype, logits, target, share=share)}
 
     def sparse_softmax_cross_entropy(
         self,
@@ -150,14 +169,19 @@ class NumpyAdapter(Adapter):
         label_smoothing: float,
         reduction: str,
     ) -> Array:
-        x = np.moveaxis(_wide(logits), axis, -1)
-        counts, y = _label_rows(x, labels, weight, ignore_index, label_smoothing)
-        loss = np.zeros(labels.shape, x.dtype)
-        loss[counts] = -np.sum(_product(y, _log_softmax(x[counts], -1)), axis=-1)
-        if reduction != "mean":
-            return _reduce(loss, reduction).astype(logits.dtype)
-        total = _label_weights(labels[counts], weight, x.dtype).sum()
-        return np.asarray(np.sum(loss) / total).astype(logits.dtype)
+        loss = np.zeros(labels.size, _wide(logits[:0]).dtype)
+        for rows, x, k in _labelled_rows(logits, labels, axis, ignore_index):
+            log_p = _log_softmax(x, -1)
+            if label_smoothing:
+                y = _label_targets(k, x, weight, label_smoothing)
+                loss[rows] = -np.sum(_product(y, log_p), axis=-1)
+            else:
+                cost = -np.take_along_axis(log_p, k[:, None], axis=-1)[:, 0]
+                loss[rows] = cost if weight is None else _product(_wide(weight)[k], cost)
+        if reduction == "mean":
+            total = _label_weight(labels, weight, ignore_index)
+            return np.asarray(np.sum(loss) / total).astype(logits.dtype)
+        return _reduce(loss.reshape(labels.shape), reduction).astype(logits.dtype)
 
     def _grad_sparse_softmax_cross_entropy(
         self,
@@ -171,27 +195,39 @@ class NumpyAdapter(Adapter):
         label_smoothing: float,
         reduction: str,
     ) -> Mapping[str, Array]:
-        x = np.moveaxis(_wide(logits), axis, -1)
-        counts, y = _label_rows(x, labels, weight, ignore_index, label_smoothing)
-        total = _label_weights(labels[counts], weight, x.dtype).sum()
-        share = np.broadcast_to(_share(v, reduction, total), labels.shape)[counts]
-        slope = np.zeros(x.shape, np.float64)
-        mass = np.sum(y, axis=-1, keepdims=True)
-        slope[counts] = share[..., None] * (_softmax(x[counts], -1) * mass - y)
-        return {"logits": np.moveaxis(slope, -1, axis)}
+        total = _label_weight(labels, weight, ignore_index)
+        share = np.broadcast_to(_share(v, reduction, total), labels.shape).reshape(-1)
+        moved = np.moveaxis(logits, axis, -1).shape
+        slope = np.zeros((labels.size, moved[-1]), logits.dtype)
+        for rows, x, k in _labelled_rows(logits, labels, axis, ignore_index):
+            p = _softmax(x, -1)
+            if label_smoothing:
+                y = _label_targets(k, x, weight, label_smoothing)
+                p = p * np.sum(y, axis=-1, keepdims=True) - y
+            else:
+                p[np.arange(len(k)), k] -= 1
+                if weight is not None:
+                    p *= _wide(weight)[k][:, None]
+            slope[rows] = p * share[rows].astype(p.dtype)[:, None]
+        return {"logits": np.moveaxis(slope.reshape(moved), -1, axis)}
 
     def binary_cross_entropy(
         self, probabilities: Array, target: Array, *, weight: Array | None, reduction: str
     ) -> Array:
-        loss = _binary_cross_entropy(_wide(probabilities), _wide(target))
-        return _reduce(_weighted(loss, weight), reduction).astype(probabilities.dtype)
+        def cost(p: Array, y: Array, weight: Array | None = None) -> Array:
+            return _weighted(_binary_cross_entropy(p, y), weight)
+
+        return _elementwise_loss(cost, reduction, probabilities.dtype, probabilities, target, weight=weight)
 
     def _grad_binary_cross_entropy(
         self, v: Array, probabilities: Array, target: Array, *, weight: Array | None, reduction: str
     ) -> Mapping[str, Array]:
-        p, y = _wide(probabilities), _wide(target)
-        share = _share(v, reduction, p.size)
-        return {"probabilities": share * _weighted(_binary_slope(p, y), weight)}
+        def slope(p: Array, y: Array, weight: Array | None = None) -> Array:
+            return _weighted(_binary_slope(p, y), weight)
+
+        share = _share(v, reduction, probabilities.size)
+        slopes = _map_slopes(slope, share, probabilities.dtype, probabilities, target, weight=weight)
+        return {"probabilities": slopes}
 
     def sigmoid_cross_entropy(
         self,
@@ -202,10 +238,12 @@ class NumpyAdapter(Adapter):
         pos_weight: Array | None,
         reduction: str,
     ) -> Array:
-        x, y = _wide(logits), _wide(target)
-        positive = y if pos_weight is None else y * _wide(pos_weight)
-        loss = _product(positive, _softplus(-x)) + _product(1 - y, _softplus(x))
-        return _reduce(_weighted(loss, weight), reduction).astype(logits.dtype)
+        def cost(x: Array, y: Array, weight: Array | None = None, pos_weight: Array | None = None) -> Array:
+            return _weighted(_logistic_cost(x, _weighted(y, pos_weight), 1 - y), weight)
+
+        return _elementwise_loss(
+            cost, reduction, logits.dtype, logits, target, weight=weight, pos_weight=pos_weight
+        )
 
     def _grad_sigmoid_cross_entropy(
         self,
@@ -217,10 +255,15 @@ class NumpyAdapter(Adapter):
         pos_weight: Array | None,
         reduction: str,
     ) -> Mapping[str, Array]:
-        x, y = _wide(logits), _wide(target)
-        positive = y if pos_weight is None else y * _wide(pos_weight)
-        slope = (1 - y) * _sigmoid(x) - positive * _sigmoid(-x)
-        return {"logits": _share(v, reduction, x.size) * _weighted(slope, weight)}
+        def slope(x: Array, y: Array, weight: Array | None = None, pos_weight: Array | None = None) -> Array:
+            return _weighted(_logistic_slope(x, _weighted(y, pos_weight), 1 - y), weight)
+
+        share = _share(v, reduction, logits.size)
+        return {
+            "logits": _map_slopes(
+                slope, share, logits.dtype, logits, target, weight=weight, pos_weight=pos_weight
+            )
+        }
 
     # -- PSPNet ------------------------------------------------------------------------------
 
@@ -292,34 +335,145 @@ class NumpyAdapter(Adapter):
 
     def mask_rcnn_mask_loss(self, target_masks: Array, target_class_ids: Array, pred_masks: Array) -> Array:
         _, p, y = _positive_masks(target_masks, target_class_ids, pred_masks)
-        loss = _binary_cross_entropy(p, y)
-        return _reduce(loss, "mean" if loss.size else "sum").astype(pred_masks.dtype)
+        reduction = "mean" if p.size else "sum"
+        return _elementwise_loss(_binary_cross_entropy, reduction, pred_masks.dtype, p, y)
 
     def _grad_mask_rcnn_mask_loss(
         self, v: Array, target_masks: Array, target_class_ids: Array, pred_masks: Array
     ) -> Mapping[str, Array]:
         where, p, y = _positive_masks(target_masks, target_class_ids, pred_masks)
-        slope = np.zeros(pred_masks.shape, np.float64)
-        slope[where] = v * _binary_slope(p, y) / max(p.size, 1)
+        slope = np.zeros(pred_masks.shape, pred_masks.dtype)
+        share = _share(v, "mean", max(p.size, 1))
+        slope[where] = _map_slopes(_binary_slope, share, pred_masks.dtype, p, y)
         return {"pred_masks": slope}
 
     def mask_rcnn_mask_loss_with_logits(
         self, target_masks: Array, target_class_ids: Array, mask_logits: Array
     ) -> Array:
         _, x, y = _positive_masks(target_masks, target_class_ids, mask_logits)
-        loss = _product(y, _softplus(-x)) + _product(1 - y, _softplus(x))
-        return _reduce(loss, "mean" if loss.size else "sum").astype(mask_logits.dtype)
+        reduction = "mean" if x.size else "sum"
+        return _elementwise_loss(lambda x, y: _logistic_cost(x, y, 1 - y), reduction, mask_logits.dtype, x, y)
 
     def _grad_mask_rcnn_mask_loss_with_logits(
         self, v: Array, target_masks: Array, target_class_ids: Array, mask_logits: Array
     ) -> Mapping[str, Array]:
         where, x, y = _positive_masks(target_masks, target_class_ids, mask_logits)
-        slope = np.zeros(mask_logits.shape, np.float64)
-        slope[where] = v * ((1 - y) * _sigmoid(x) - y * _sigmoid(-x)) / max(x.size, 1)
+        slope = np.zeros(mask_logits.shape, mask_logits.dtype)
+        share = _share(v, "mean", max(x.size, 1))
+        slope[where] = _map_slopes(lambda x, y: _logistic_slope(x, y, 1 - y), share, mask_logits.dtype, x, y)
         return {"mask_logits": slope}
 
     def mask_rcnn_select_masks(self, pred_masks: Array, class_ids: Array) -> Array:
         return np.take_along_axis(pred_masks, class_ids[:, :, None, None, None], axis=-1)[..., 0]
+
+
+# -- blocks ----------------------------------------------------------------------------------
+
+
+def _blocks(length: int, width: int = 1) -> Iterator[slice]:
+    """Slices of a first axis, of ``BLOCK`` elements where each entry has ``width`` of them."""
+    step = max(1, BLOCK // max(width, 1))
+    return (slice(start, start + step) for start in range(0, length, step))
+
+
+def _elements(
+    function: Callable[..., Array], arrays: tuple[Array, ...], optional: Mapping[str, Array | None]
+) -> Iterator[tuple[slice, Array]]:
+    """Results of an elementwise function for blocks of the broadcast and flattened arrays."""
+    named = {name: array for name, array in optional.items() if array is not None}
+    flat = [array.reshape(-1) for array in np.broadcast_arrays(*arrays, *named.values())]
+    for part in _blocks(flat[0].size):
+        given = [_wide(array[part]) for array in flat]
+        yield part, function(*given[: len(arrays)], **dict(zip(named, given[len(arrays) :], strict=True)))
+
+
+def _map(function: Callable[..., Array], dtype: Any, *arrays: Array, **optional: Array | None) -> Array:
+    """The function of every element."""
+    result = np.empty(np.shape(arrays[0]), dtype)
+    flat = result.reshape(-1)
+    for part, values in _elements(function, arrays, optional):
+        flat[part] = values
+    return result
+
+
+def _map_slopes(
+    function: Callable[..., Array], share: Array, dtype: Any, *arrays: Array, **optional: Array | None
+) -> Array:
+    """The function of every element, times its share."""
+    if np.ndim(share):
+        return _map(
+            lambda s, *given, **named: s * function(*given, **named), dtype, share, *arrays, **optional
+        )
+    return _map(
+        lambda *given, **named: function(*given, **named) * given[0].dtype.type(share),
+        dtype, *arrays, **optional,
+    )  # fmt: skip
+
+
+def _elementwise_loss(
+    function: Callable[..., Array], reduction: str, dtype: Any, *arrays: Array, **optional: Array | None
+) -> Array:
+    """The function of every element, reduced; sums of blocks are added up in float64."""
+    if reduction == "none":
+        return _map(function, dtype, *arrays, **optional)
+    total = np.float64(0)
+    for _, losses in _elements(function, arrays, optional):
+        total += np.sum(losses)
+    return np.asarray(total / np.float64(arrays[0].size) if reduction == "mean" else total).astype(dtype)
+
+
+def _as_rows(x: Array, axis: int) -> Array:
+    """Shape (rows, elements along the axis)."""
+    moved = np.moveaxis(x, axis, -1)
+    return moved.reshape(math.prod(moved.shape[:-1]), moved.shape[-1])
+
+
+def _row_count(x: Array, axis: int) -> int:
+    return x.size // x.shape[axis] if x.size else 0
+
+
+def _map_rows(
+    function: Callable[..., Array], axis: int, dtype: Any, *arrays: Array, share: Array | None = None
+) -> Array:
+    """The function of every row, times the row's share, which has the axis with length 1 or is a scalar."""
+    moved = np.moveaxis(arrays[0], axis, -1).shape
+    rows = [_as_rows(array, axis) for array in arrays]
+    result = np.empty(rows[0].shape, dtype)
+    if share is not None:
+        lengths = [1 if i == axis % len(moved) else n for i, n in enumerate(arrays[0].shape)]
+        share = _as_rows(np.broadcast_to(share, lengths), axis)
+    for part in _blocks(*result.shape):
+        values = function(*(_wide(array[part]) for array in rows))
+        if share is not None:
+            values *= share[part].astype(values.dtype)
+        result[part] = values
+    return np.moveaxis(result.reshape(moved), -1, axis)
+
+
+def _row_losses(function: Callable[..., Array], axis: int, *arrays: Array) -> Array:
+    """The function of every row: one loss each."""
+    rows = [_as_rows(array, axis) for array in arrays]
+    losses = np.empty(len(rows[0]), _wide(arrays[0][:0]).dtype)
+    for part in _blocks(*rows[0].shape):
+        losses[part] = function(*(_wide(array[part]) for array in rows))
+    return losses.reshape(np.moveaxis(arrays[0], axis, -1).shape[:-1])
+
+
+def _labelled_rows(
+    logits: Array, labels: Array, axis: int, ignore_index: int | None
+) -> Iterator[tuple[Any, Array, Array]]:
+    """Blocks of the rows that count: their places, logits and labels.
+
+    Raises:
+        ValueError: a label that counts is outside the classes.
+    """
+    x, flat = _as_rows(logits, axis), labels.reshape(-1)
+    counts = np.ones(flat.shape, bool) if ignore_index is None else flat != ignore_index
+    if (counts & ((flat < 0) | (flat >= x.shape[-1]))).any():
+        raise ValueError(f"labels must be in [0, {x.shape[-1]}) or ignore_index")
+    for part in _blocks(*x.shape):
+        rows = part if counts[part].all() else part.start + np.flatnonzero(counts[part])
+        yield rows, _wide(x[rows]), flat[rows]
 
 
 # -- building blocks -------------------------------------------------------------------------
@@ -349,12 +503,29 @@ def _row_share(v: Array, reduction: str, rows: Any, axis: int) -> Array:
 
 def _product(weight: Array, cost: Array) -> Array:
     """weight · cost with 0 · ±inf = 0, and 0 · NaN = NaN."""
-    return weight * np.where((weight == 0) & np.isinf(cost), 0, cost)
+    product = weight * cost
+    if np.isnan(product).any():
+        return weight * np.where((weight == 0) & np.isinf(cost), 0, cost)
+    return product
+
+
+def _inside(p: Array) -> Array:
+    """p, and NaN where it is outside of [0, 1]."""
+    outside = (p < 0) | (p > 1)
+    return np.where(outside, np.nan, p) if outside.any() else p
 
 
 def _times_log(y: Array, p: Array) -> Array:
     """y · ln p with 0 · ln 0 = 0, and NaN for p outside [0, 1]."""
-    return _product(y, np.log(np.where(p > 1, np.nan, p)))
+    return _product(y, np.log(_inside(p)))
+
+
+def _quotient(a: Array, b: Array) -> Array:
+    """a / b with 0 / 0 = 0."""
+    quotient = a / b
+    if np.isnan(quotient).any():
+        return np.where((a == 0) & (b == 0), 0, quotient)
+    return quotient
 
 
 def _weighted(loss: Array, weight: Array | None) -> Array:
@@ -363,8 +534,15 @@ def _weighted(loss: Array, weight: Array | None) -> Array:
 
 def _sigmoid(x: Array) -> Array:
     # Only exponentials of negative numbers: nothing overflows, small results keep their digits.
+    # The numerator is 1 where x >= 0, and e elsewhere.
     e = np.exp(-np.abs(x))
-    return np.where(x >= 0, 1, e) / (1 + e)
+    return np.maximum(e, x >= 0) / (1 + e)
+
+
+def _sigmoid_slope(x: Array) -> Array:
+    """sigmoid(x) · sigmoid(−x)."""
+    e = np.exp(-np.abs(x))
+    return e / (1 + e) ** 2
 
 
 def _softplus(x: Array) -> Array:
@@ -372,9 +550,23 @@ def _softplus(x: Array) -> Array:
     return np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x)))
 
 
+def _logistic_cost(x: Array, positive: Array, negative: Array) -> Array:
+    """positive · softplus(−x) + negative · softplus(x)."""
+    tail = np.log1p(np.exp(-np.abs(x)))
+    return _product(positive, np.maximum(-x, 0) + tail) + _product(negative, np.maximum(x, 0) + tail)
+
+
+def _logistic_slope(x: Array, positive: Array, negative: Array) -> Array:
+    """negative · sigmoid(x) − positive · sigmoid(−x)."""
+    e = np.exp(-np.abs(x))
+    return (negative * np.maximum(e, x >= 0) - positive * np.maximum(e, x <= 0)) / (1 + e)
+
+
 def _shifted(x: Array, axis: int) -> Array:
     """x − max x; a +inf is treated as the limit: 0 for it, −inf for the finite."""
     top = np.max(x, axis=axis, keepdims=True, initial=-np.inf)
+    if not np.isinf(top).any():
+        return x - top
     # Two infinities (or none but −inf) have no limit: ∞ − ∞ makes the row NaN.
     alone = np.isposinf(top) & (np.sum(np.isposinf(x), axis=axis, keepdims=True) == 1)
     return np.where(alone & np.isposinf(x), 0, x - top)
@@ -382,12 +574,14 @@ def _shifted(x: Array, axis: int) -> Array:
 
 def _softmax(x: Array, axis: int) -> Array:
     powers = np.exp(_shifted(x, axis))
-    return powers / np.sum(powers, axis=axis, keepdims=True)
+    powers /= np.sum(powers, axis=axis, keepdims=True)
+    return powers
 
 
 def _log_softmax(x: Array, axis: int) -> Array:
     shifted = _shifted(x, axis)
-    return shifted - np.log(np.sum(np.exp(shifted), axis=axis, keepdims=True))
+    shifted -= np.log(np.sum(np.exp(shifted), axis=axis, keepdims=True))
+    return shifted
 
 
 def _smoothed(target: Array, axis: int, label_smoothing: float) -> Array:
@@ -396,43 +590,31 @@ def _smoothed(target: Array, axis: int, label_smoothing: float) -> Array:
     return (1 - label_smoothing) * target + label_smoothing / target.shape[axis]
 
 
-def _label_rows(
-    x: Array,
-    labels: Array,
-    weight: Array | None,
-    ignore_index: int | None,
-    label_smoothing: float,
-) -> tuple[Array, Array]:
-    """Which rows count, and the weighted target distribution of those that do.
-
-    Raises:
-        ValueError: a label that counts is outside the classes.
-    """
-    classes = x.shape[-1]
-    counts = np.ones(labels.shape, bool) if ignore_index is None else labels != ignore_index
-    used = labels[counts]
-    if ((used < 0) | (used >= classes)).any():
-        raise ValueError(f"labels must be in [0, {classes}) or ignore_index")
-    y = np.zeros((*used.shape, classes), x.dtype)
-    np.put_along_axis(y, used[..., None], 1, axis=-1)
+def _label_targets(labels: Array, x: Array, weight: Array | None, label_smoothing: float) -> Array:
+    """The weighted target distribution of rows of logits with their labels."""
+    y = np.zeros_like(x)
+    np.put_along_axis(y, labels[:, None], 1, axis=-1)
     y = _smoothed(y, -1, label_smoothing)
-    return counts, y if weight is None else y * _wide(weight)
+    return y if weight is None else y * _wide(weight)
 
 
-def _label_weights(labels: Array, weight: Array | None, dtype: Any) -> Array:
-    return np.ones(labels.shape, dtype) if weight is None else _wide(weight)[labels]
+def _label_weight(labels: Array, weight: Array | None, ignore_index: int | None) -> Any:
+    """What a mean divides by: the weight of the labels that count."""
+    counts = np.ones(labels.shape, bool) if ignore_index is None else labels != ignore_index
+    if weight is None:
+        return np.float64(np.count_nonzero(counts))
+    return np.sum(_wide(weight)[labels[counts]], dtype=np.float64)
 
 
 def _binary_cross_entropy(p: Array, y: Array) -> Array:
-    with_one = _times_log(y, p)
-    return -(with_one + _product(1 - y, np.log1p(-np.where(p < 0, np.nan, p))))
+    p = _inside(p)
+    return -(_product(y, np.log(p)) + _product(1 - y, np.log1p(-p)))
 
 
 def _binary_slope(p: Array, y: Array) -> Array:
     """(1−y)/(1−p) − y/p, where a term whose target is 0 is absent."""
-    inside = np.where((p < 0) | (p > 1), np.nan, p)
-    one = np.where(y == 0, inside * 0, y / inside)
-    return np.where(y == 1, inside * 0, (1 - y) / (1 - inside)) - one
+    p = _inside(p)
+    return _quotient(1 - y, 1 - p) - _quotient(y, p)
 
 
 def _positive_masks(

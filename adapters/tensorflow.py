@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # the notices that importing it prints
@@ -193,8 +193,7 @@ class TensorFlowXlaAdapter(TensorFlowAdapter):
     name = "tensorflow-xla"
 
     def evaluate(self, function: Call, arrays: Mapping[str, Any]) -> Any:
-        with tf.device("/CPU:0"):
-            return tf.function(function, jit_compile=True, autograph=False)(*arrays.values())
+        return self.step(function, ())(arrays)
 
     def value_and_gradients(
         self,
@@ -204,10 +203,22 @@ class TensorFlowXlaAdapter(TensorFlowAdapter):
         *,
         cotangent: Any = None,
     ) -> tuple[Any, Mapping[str, Any]]:
+        value, gradients = self.step(function, wrt)(arrays, cotangent)
+        return value, gradients
+
+    def step(self, function: Call, wrt: tuple[str, ...]) -> Callable[..., Any]:
+        if not wrt:
+            forward = tf.function(function, jit_compile=True, autograph=False)
+
+            def evaluated(arrays: Mapping[str, Any]) -> Any:
+                with tf.device("/CPU:0"):
+                    return forward(*arrays.values())
+
+            return evaluated
         eager = super().value_and_gradients
 
         @tf.function(jit_compile=True, autograph=False)
         def compiled(values: Mapping[str, Any], seed: Any) -> Any:
             return eager(function, values, wrt, cotangent=seed)
 
-        return compiled(dict(arrays), cotangent)
+        return lambda arrays, cotangent=None: compiled(dict(arrays), cotangent)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import ml_dtypes
@@ -173,7 +173,7 @@ class TorchCompileAdapter(TorchAdapter):
             raise Unavailable("torch.compile needs a C++ compiler")
 
     def evaluate(self, function: Call, arrays: Mapping[str, Any]) -> Any:
-        return self._compiled(function)(*arrays.values())
+        return self.step(function, ())(arrays)
 
     def value_and_gradients(
         self,
@@ -183,11 +183,16 @@ class TorchCompileAdapter(TorchAdapter):
         *,
         cotangent: Any = None,
     ) -> tuple[Any, Mapping[str, Any]]:
-        return super().value_and_gradients(self._compiled(function), arrays, wrt, cotangent=cotangent)
+        value, gradients = self.step(function, wrt)(arrays, cotangent)
+        return value, gradients
 
-    def _compiled(self, function: Call) -> Any:
+    def step(self, function: Call, wrt: tuple[str, ...]) -> Callable[..., Any]:
         torch.compiler.reset()
-        return torch.compile(function, dynamic=False)
+        compiled: Any = torch.compile(function, dynamic=False)
+        if not wrt:
+            return lambda arrays: compiled(*arrays.values())
+        eager = super().value_and_gradients
+        return lambda arrays, cotangent=None: eager(compiled, arrays, wrt, cotangent=cotangent)
 
 
 class TorchCudaAdapter(TorchAdapter):

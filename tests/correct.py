@@ -31,6 +31,32 @@ class Correct:
     cls: type[NumpyAdapter] = NumpyAdapter
     patches: dict[str, Any] = field(default_factory=dict)
 
+    @property
+    def replaced(self) -> dict[str, Any]:
+        """The patches, and what the reference writes out for speed put together from them."""
+        together = {k: v for name in self.patches for k, v in FROM_HELPERS.get(name, {}).items()}
+        return {**together, **self.patches}
+
+
+def reduced_at_once(function: Any, reduction: str, dtype: Any, *arrays: Any, **optional: Any) -> Any:
+    """An elementwise loss whose reduction is ``_reduce`` of all losses."""
+    wide = ref._wide(np.empty(0, dtype)).dtype
+    return ref._reduce(ref._map(function, wide, *arrays, **optional), reduction).astype(dtype)
+
+
+FROM_HELPERS: dict[str, dict[str, Any]] = {
+    "_reduce": {"_elementwise_loss": reduced_at_once},
+    "_sigmoid": {
+        "_sigmoid_slope": lambda x: ref._sigmoid(x) * ref._sigmoid(-x),
+        "_logistic_slope": lambda x, p, n: n * ref._sigmoid(x) - p * ref._sigmoid(-x),
+    },
+    "_softplus": {
+        "_logistic_cost": lambda x, p, n: (
+            ref._product(p, ref._softplus(-x)) + ref._product(n, ref._softplus(x))
+        )
+    },
+}
+
 
 # -- orders of summation --------------------------------------------------------------------
 
@@ -479,7 +505,7 @@ class SumsInFloat32:
         return getattr(np, name)
 
     def sum(self, x: Any, **options: Any) -> Any:
-        return np.sum(x, dtype=np.promote_types(np.asarray(x).dtype, np.float32), **options)
+        return np.sum(x, **{"dtype": np.promote_types(np.asarray(x).dtype, np.float32), **options})
 
 
 def narrow_reduce(loss: Any, reduction: str) -> Any:
@@ -492,17 +518,11 @@ def narrow_share(v: Any, reduction: str, count: Any) -> Any:
     return (v / np.float32(count)).astype(v.dtype) if reduction == "mean" else v
 
 
-def narrow_label_weights(labels: Any, weight: Any, dtype: Any) -> Any:
-    """Weights and counts in float32: a count in half precision would be rounded (G-4)."""
-    return np.ones(labels.shape, np.float32) if weight is None else weight.astype(np.float32)[labels]
-
-
 THROUGHOUT: dict[str, Any] = {
     "np": SumsInFloat32(),
     "_wide": lambda x: x,
     "_reduce": narrow_reduce,
     "_share": narrow_share,
-    "_label_weights": narrow_label_weights,
 }
 
 CORRECT: dict[str, Correct] = {

@@ -59,9 +59,7 @@ def test_new_and_gone_come_last() -> None:
 def files(tmp_path: Path) -> tuple[str, str]:
     old, new = tmp_path / "old.json", tmp_path / "new.json"
     evil = replace(WRONG, message="<b> | @everyone", actual=None, case="a/b/evil")
-    write_json(
-        old, [AdapterInfo("x", "X", "1", "cpu")], [BASE, replace(evil, message="")]
-    )
+    write_json(old, [AdapterInfo("x", "X", "1", "cpu")], [BASE, replace(evil, message="")])
     write_json(new, [AdapterInfo("x", "X", "2", "cpu"), AdapterInfo("y", "Y", "1", "cpu")], [WRONG, evil])
     return str(old), str(new)
 

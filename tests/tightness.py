@@ -48,8 +48,8 @@ def correct_shares() -> dict[Cell, float]:
     """The same over all correct implementations."""
     rows = []
     for variant in CORRECT.values():
-        originals = {name: getattr(ref, name) for name in variant.patches}
-        for name, patch in variant.patches.items():
+        originals = {name: getattr(ref, name) for name in variant.replaced}
+        for name, patch in variant.replaced.items():
             setattr(ref, name, patch)
         rows += [record.to_json() for record in judged(variant.cls(), FUNCTIONS)]
         for name, original in originals.items():

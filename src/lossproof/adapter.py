@@ -5,7 +5,7 @@ Kept free of imports that cost time, so that ``lossproof --help`` stays quick.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -93,6 +93,17 @@ class Adapter:
             Unsupported: the backend has no gradients (which is what this default says).
         """
         raise Unsupported("this adapter defines no value_and_gradients")
+
+    def step(self, function: Call, wrt: tuple[str, ...]) -> Callable[..., Any]:
+        """What a training loop calls again and again, for benchmarks; compilers compile it once.
+
+        Returns:
+            Callable as ``step(arrays)``: gives what ``value_and_gradients`` gives, or with an empty
+            ``wrt`` what ``evaluate`` gives, for arrays of one set of shapes.
+        """
+        if not wrt:
+            return lambda arrays: self.evaluate(function, arrays)
+        return lambda arrays: self.value_and_gradients(function, arrays, wrt)
 
     def synchronize(self) -> None:
         """Wait until the device has done all that was asked of it; benchmarks call it."""

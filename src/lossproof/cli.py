@@ -131,6 +131,39 @@ def _parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     diff.set_defaults(command=_diff)
 
+    bench = commands.add_parser(
+        "bench",
+        help="time backends on workloads, forward and with gradients, against the speed of memory",
+        description="Each backend runs in a process of its own, the order changes every round, inputs are "
+        "rotated through more memory than caches hold, and in each round as many bytes are copied. The "
+        "first call, with its compilation, is timed apart. Exit status 1: --compare found something slower.",
+    )
+    bench.add_argument(
+        "workloads", nargs="*", metavar="WORKLOAD", help="workloads whose names contain this (default: all)"
+    )
+    _add_adapters(bench)
+    bench.add_argument(
+        "--dtype", "-d", action="append", default=[], metavar="D", help="only this dtype (may be repeated)"
+    )
+    bench.add_argument(
+        "--threads", default="1,all", metavar="N,…", help="thread counts, one after another (default: 1,all)"
+    )
+    bench.add_argument(
+        "--rounds", type=_positive, default=21, metavar="N", help="rounds of samples, at most (default: 21)"
+    )
+    bench.add_argument(
+        "--seconds", type=_seconds, default=2.0, metavar="S",
+        help="time for the slowest backend of a workload, which limits the rounds (default: 2)",
+    )  # fmt: skip
+    bench.add_argument(
+        "--json", type=Path, metavar="FILE", help="write all samples, as pytest-benchmark does"
+    )
+    bench.add_argument(
+        "--compare", type=Path, metavar="OLD", help="an earlier --json: say what became slower or faster"
+    )
+    bench.add_argument("--load", type=Path, metavar="FILE", help="show or compare this file; measure nothing")
+    bench.set_defaults(command=_bench)
+
     new = commands.add_parser(
         "new-adapter",
         help="write a commented skeleton of an adapter that runs",
@@ -263,6 +296,12 @@ def _diff(options: argparse.Namespace) -> int:
     from lossproof.commands.diff import diff
 
     return diff(options)
+
+
+def _bench(options: argparse.Namespace) -> int:
+    from lossproof.commands.bench import bench
+
+    return bench(options)
 
 
 def _new_adapter(options: argparse.Namespace) -> int:

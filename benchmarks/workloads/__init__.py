@@ -1,0 +1,1 @@
+"""Workloads: cases at the sizes of training steps, which benchmarks time."""

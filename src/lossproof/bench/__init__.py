@@ -1,0 +1,1 @@
+"""Timings and memory of backends on workloads: ``lossproof bench``."""

@@ -1,0 +1,71 @@
+"""What became slower between two benchmark files."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lossproof.bench.stats import Interval, change
+from lossproof.errors import InputError
+
+Key = tuple[str, str, str, int]
+
+
+@dataclass(frozen=True)
+class Compared:
+    """One backend on one workload in both files."""
+
+    key: Key
+    interval: Interval
+
+    @property
+    def verdict(self) -> str:
+        """Only an interval that lies wholly on one side says anything."""
+        if self.interval.low > 1:
+            return "slower"
+        return "faster" if self.interval.high < 1 else "no difference seen"
+
+
+def read(path: Path) -> dict[str, Any]:
+    """A file that ``lossproof bench --json`` wrote.
+
+    Raises:
+        InputError: it cannot be read or is none.
+    """
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(path, None, f"cannot be read: {error.strerror}") from None
+    except (ValueError, RecursionError) as error:
+        raise InputError(path, None, f"no JSON: {error}") from None
+    try:
+        rows(document)
+    except (KeyError, TypeError, AttributeError, ValueError):
+        raise InputError(path, None, "is no file of lossproof bench --json") from None
+    return dict(document)
+
+
+def rows(document: Mapping[str, Any]) -> dict[Key, list[float]]:
+    """Each timing over the copy of the same round: what a slower or busier machine changes least."""
+    found = {}
+    for row in document["benchmarks"]:
+        extra = row["extra_info"]
+        key = (extra["adapter"], extra["workload"], extra["direction"], int(extra["threads"]))
+        ratios = np.asarray(row["stats"]["data"], float) / np.asarray(extra["copy_s"], float)
+        if ratios.ndim != 1 or not ratios.size or not np.isfinite(ratios).all():
+            raise ValueError("no samples")
+        found[key] = [float(ratio) for ratio in ratios]
+    return found
+
+
+def compare(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Compared]:
+    """What both have, in the order of the new file."""
+    before = rows(old)
+    for key, samples in rows(new).items():
+        if key in before:
+            yield Compared(key, change(samples, before[key]))

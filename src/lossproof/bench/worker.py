@@ -1,0 +1,262 @@
+"""One backend in a process of its own, timed on request: ``python -m lossproof.bench.worker``.
+
+Answers each JSON line with one: ``prepare`` (first call, warm-up, verdict), ``time`` (seconds of some
+calls), ``memory`` (peak of one call). Inputs are rotated, so that a call finds none of them in a cache.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import itertools
+import json
+import os
+import sys
+import time
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+# Copies of the inputs take this much together, several times the caches of a CPU.
+ROTATED_BYTES = 2**27
+MAX_COPIES = 64
+# Warm-up ends when the last calls agree, or after this many calls or seconds.
+WARM_CALLS, WARM_SECONDS, STEADY = 100, 1.0, 0.05
+
+Step = Callable[[], Any]
+
+
+def main() -> None:
+    """Answer until standard input closes."""
+    answers = os.fdopen(os.dup(1), "w", buffering=1, encoding="utf-8")
+    os.dup2(2, 1)  # what frameworks print must not come between the answers
+    warnings.simplefilter("ignore")
+    options = json.loads(sys.argv[1])
+    if options["cpus"] and hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, options["cpus"])
+    worker: Copying | Backend | None = None
+    for line in sys.stdin:
+        request = json.loads(line)
+        try:
+            if worker is None:
+                worker = Copying() if options["adapter"] == "copy" else Backend(options["adapter"])
+            answer = getattr(worker, request.pop("do"))(**request)
+        except Exception as error:  # one workload's failure is an answer; the next may be fine
+            answer = {"error": f"{type(error).__name__}: {error}"[:500]}
+        print(json.dumps(answer), file=answers)
+    os._exit(0)
+
+
+class Timed:
+    """Steps over rotated inputs, whatever they are."""
+
+    steps: Iterator[Step]
+
+    def start(self) -> dict[str, Any]:
+        """Who this is."""
+        return {}
+
+    def time(self, calls: int) -> dict[str, float]:
+        """Seconds per call."""
+        start = time.perf_counter()
+        for step in itertools.islice(self.steps, calls):
+            step()
+        return {"seconds": (time.perf_counter() - start) / calls}
+
+    def warm_up(self) -> int:
+        """Call until steady; how many calls that took."""
+        seen: list[float] = []
+        end = time.perf_counter() + WARM_SECONDS
+        while len(seen) < WARM_CALLS and time.perf_counter() < end:
+            seen.append(self.time(1)["seconds"])
+            last = seen[-5:]
+            if len(last) == 5 and max(last) - min(last) < STEADY * min(last):
+                break
+        return len(seen)
+
+
+class Copying(Timed):
+    """Copies memory: the limit for everything that reads and writes as many bytes."""
+
+    def prepare(self, size: int) -> dict[str, Any]:
+        """``size`` bytes are moved, one half read and one half written."""
+        import numpy as np
+
+        half = max(size // 2, 1)
+        copies = _copies(size)
+        pairs = [(np.ones(half, np.uint8), np.zeros(half, np.uint8)) for _ in range(copies)]
+        threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
+        # Handing out pieces costs more than a small copy.
+        pool = ThreadPoolExecutor(threads) if threads > 1 and half >= 2**20 else None
+        ends = [half * n // threads for n in range(threads + 1)]
+
+        def copy(source: Any, target: Any) -> None:
+            if pool is None:
+                np.copyto(target, source)
+                return
+            pieces = [slice(a, b) for a, b in itertools.pairwise(ends)]
+            list(pool.map(lambda piece: np.copyto(target[piece], source[piece]), pieces))
+
+        self.steps = itertools.cycle([lambda s=s, t=t: copy(s, t) for s, t in pairs])  # type: ignore[misc]
+        self.time(len(pairs))
+        return {"warmup_calls": self.warm_up(), "seconds": self.time(3)["seconds"]}
+
+    def exponentials(self) -> dict[str, float]:
+        """NumPy's exponentials per second on one thread, by dtype."""
+        import numpy as np
+
+        found = {}
+        for dtype in ("float64", "float32"):
+            x = np.linspace(-20, 0, 2**16, dtype=dtype)
+            out = np.empty_like(x)
+            self.steps = itertools.repeat(lambda x=x, out=out: np.exp(x, out=out))  # type: ignore[misc]
+            self.warm_up()
+            found[dtype] = x.size / sorted(self.time(20)["seconds"] for _ in range(9))[4]
+        return found
+
+
+class Backend(Timed):
+    """An adapter."""
+
+    def __init__(self, reference: str) -> None:
+        from lossproof.registry import load_adapter
+        from lossproof.remote import RemoteAdapter
+
+        self.loaded = load_adapter(reference)
+        if isinstance(self.loaded.adapter, RemoteAdapter):
+            self.loaded.adapter.close()
+            raise TypeError("a command cannot be timed: its pipe would be")
+
+    def start(self) -> dict[str, Any]:
+        info = self.loaded.info
+        answer = {
+            "name": info.name, "backend": info.backend, "version": info.version, "device": info.device,
+            "skipped": info.skipped,
+        }  # fmt: skip
+        return {**answer, "device_name": getattr(self.loaded.adapter, "device_name", "")}
+
+    def prepare(self, name: str, direction: str) -> dict[str, Any]:
+        """Make the step, time its first call, judge its result, warm up."""
+        from lossproof.bench.workload import workloads
+        from lossproof.engine import Answer, bind, judge, numpy_arrays
+        from lossproof.errors import Unsupported
+
+        adapter = self.loaded.adapter
+        assert adapter is not None
+        (work,) = (w for w in workloads() if w.name == name and w.direction == direction)
+        if getattr(adapter, work.case.function.name, None) is None or work.dtype not in adapter.dtypes:
+            return {"unsupported": "no such function or dtype"}
+        call, arrays, _ = bind(adapter, work.case, work.dtype)
+        step = adapter.step(call, work.wrt)
+
+        def stepped(given: Mapping[str, Any]) -> Any:
+            result = step(given)
+            _wait(result)
+            adapter.synchronize()
+            return result
+
+        start = time.perf_counter()
+        try:
+            result = stepped(arrays)
+        except Unsupported as reason:
+            return {"unsupported": str(reason)}
+        first = time.perf_counter() - start
+        value, gradients = result if work.backward else (result, {})
+        outputs = {"value": value, **{f"gradients.{n}": g for n, g in gradients.items()}}
+        answer = Answer({n: adapter.to_numpy(output) for n, output in outputs.items()})
+        verdicts = {n: str(judge(work.case, work.dtype, n, answer)[0]) for n in outputs}
+        del result, value, gradients, outputs, answer
+        size = sum(array.nbytes for array in numpy_arrays(work.case, work.dtype).values())
+        given = [arrays, *(bind(adapter, work.case, work.dtype)[1] for _ in range(_copies(size) - 1))]
+        self.steps = itertools.cycle([lambda g=g: stepped(g) for g in given])  # type: ignore[misc]
+        return {
+            "first_call_s": first,
+            "verdicts": verdicts,
+            "warmup_calls": self.warm_up(),
+            "seconds": self.time(3)["seconds"],
+            "threads": _threads(self.loaded.info.backend),
+        }
+
+    def memory(self) -> dict[str, int | None]:
+        """Peak bytes of one call beyond what was there before it, on the host and on the device."""
+        gc.collect()
+        with suppress(OSError, AttributeError):
+            ctypes.CDLL(None).malloc_trim(0)
+        device = _device_memory(self.loaded.info.backend, self.loaded.info.device)
+        before = _status("VmRSS")
+        try:
+            Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # resets the peak
+        except OSError:
+            before = None
+        result = next(self.steps)()
+        peak = _status("VmHWM")
+        del result
+        return {
+            "host": None if before is None or peak is None else max(peak - before, 0),
+            "device": device() if device else None,
+        }
+
+
+def _copies(size: int) -> int:
+    return max(2, min(MAX_COPIES, ROTATED_BYTES // max(size, 1)))
+
+
+def _wait(result: Any) -> None:
+    """JAX and others return before they have computed."""
+    if isinstance(result, tuple):
+        for part in result:
+            _wait(part)
+    elif isinstance(result, Mapping):
+        for part in result.values():
+            _wait(part)
+    elif hasattr(result, "block_until_ready"):
+        result.block_until_ready()
+
+
+def _threads(backend: str) -> dict[str, Any]:
+    """What the framework says of its own threads."""
+    found: dict[str, Any] = {}
+    with suppress(Exception):
+        if backend == "torch":
+            import torch
+
+            found["torch"] = torch.get_num_threads()
+        if backend in ("tensorflow", "keras"):
+            import tensorflow as tf
+
+            found["tensorflow"] = tf.config.threading.get_intra_op_parallelism_threads()
+    return found
+
+
+def _status(field: str) -> int | None:
+    """A size in /proc/self/status, in bytes."""
+    with suppress(OSError):
+        for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
+            if line.startswith(field):
+                return int(line.split()[1]) * 1024
+    return None
+
+
+def _device_memory(backend: str, device: str) -> Callable[[], int] | None:
+    """A reader of the device's peak since now, where there is a device."""
+    if device != "cuda":
+        return None
+    if backend == "torch":
+        import torch
+
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+        return lambda: int(torch.cuda.max_memory_allocated()) - before
+    if backend in ("jax", "optax"):
+        import jax
+
+        # The peak is the process's; a device that is used by one step alone has no other.
+        return lambda: int(jax.devices()[0].memory_stats()["peak_bytes_in_use"])
+    return None
+
+
+if __name__ == "__main__":
+    main()
