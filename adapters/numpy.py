@@ -208,7 +208,8 @@ class NumpyAdapter(Adapter):
                 p[np.arange(len(k)), k] -= 1
                 if weight is not None:
                     p *= _wide(weight)[k][:, None]
-            slope[rows] = p * share[rows].astype(p.dtype)[:, None]
+            p *= share[rows].astype(p.dtype)[:, None]
+            slope[rows] = p
         return {"logits": np.moveaxis(slope.reshape(moved), -1, axis)}
 
     def binary_cross_entropy(
@@ -446,7 +447,10 @@ def _map_rows(
         values = function(*(_wide(array[part]) for array in rows))
         if share is not None:
             values *= share[part].astype(values.dtype)
-        result[part] = values
+        if values.shape == result.shape:
+            result = values.astype(dtype, copy=False)  # one block: no need to copy it
+        else:
+            result[part] = values
     return np.moveaxis(result.reshape(moved), -1, axis)
 
 
@@ -573,7 +577,8 @@ def _shifted(x: Array, axis: int) -> Array:
 
 
 def _softmax(x: Array, axis: int) -> Array:
-    powers = np.exp(_shifted(x, axis))
+    powers = _shifted(x, axis)
+    np.exp(powers, out=powers)
     powers /= np.sum(powers, axis=axis, keepdims=True)
     return powers
 

@@ -46,10 +46,17 @@ def timings(path: Path) -> None:
     """A file of pytest-benchmark's, with what ``lossproof bench`` adds."""
 
     def row(backend: str, direction: str, median: float) -> dict[str, Any]:
-        stats = {"median": median, "q1": median * 0.9, "q3": median * 1.2, "min": median, "rounds": 7}
+        stats: dict[str, Any] = {
+            "median": median,
+            "q1": median * 0.9,
+            "q3": median * 1.2,
+            "min": median,
+            "rounds": 7,
+        }
+        stats["data"] = [median] * 7
         extra = {
             "backend": backend, "direction": direction, "dtype": "float32", "bytes": 10**6,
-            "first_call_s": 1.5, "bandwidth_limit_s": 1e-4,
+            "first_call_s": 1.5, "bandwidth_limit_s": 1e-4, "copy_s": [1e-4] * 7,
         }  # fmt: skip
         return {"group": "softmax rows float32", "name": "x", "stats": stats, "extra_info": extra}
 
@@ -212,7 +219,7 @@ def test_history_names_what_changed_and_not_what_was_recorded(site: Path) -> Non
     [
         ("{", "no JSON"),
         ("[]", "is no results file of schema 1"),
-        ('{"benchmarks": [{"stats": {"median": "x"}}]}', "a benchmark has no median and quartiles"),
+        ('{"benchmarks": [{"stats": {"median": "x"}}]}', "a benchmark has no median and quartiles above 0"),
         ('{"benchmarks": {}}', "is no file of pytest-benchmark's"),
     ],
 )
@@ -421,7 +428,8 @@ def test_timings_are_drawn(watched: Watched, site: Path) -> None:
     assert page.locator("figure svg").count() == 1
     page.locator("summary", has_text="Numbers").click()
     assert page.locator("table tbody tr").count() == 4
-    assert "1.5" in page.locator("table").inner_text()
+    text = page.locator("table").inner_text()
+    assert "1.5" in text and "0.03 [0.03, 0.03]" in text and "forward+backward" in text
 
 
 @needs_browser

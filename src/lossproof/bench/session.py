@@ -21,6 +21,8 @@ LINE_LIMIT = 2**20
 # A timed sample takes at least this long, so that the clock and the pipe do not count.
 SAMPLE_SECONDS = 0.005
 MIN_ROUNDS = 7
+# What is moved to measure the bandwidth of memory alone.
+LARGE_COPY = 2**27
 # Libraries read these when they start their thread pools.
 _THREAD_VARIABLES = (
     "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "TF_NUM_INTRAOP_THREADS",
@@ -94,8 +96,8 @@ def measure(plan: Plan, say: Callable[[str], None]) -> dict[str, Any]:
     problems: list[str] = []
     limits: dict[str, Any] = {}
     for threads in plan.threads:
-        copying = Worker(Choice("copy"), threads, plan.timeout)
-        limits.setdefault("exponentials_per_second", copying.ask("exponentials"))
+        copying = {"cpu": Worker(Choice("copy-cpu"), threads, plan.timeout)}
+        limits.setdefault("exponentials_per_second", copying["cpu"].ask("exponentials"))
         workers = {}
         for choice in plan.choices:
             worker = Worker(choice, threads, plan.timeout)
@@ -105,16 +107,22 @@ def measure(plan: Plan, say: Callable[[str], None]) -> dict[str, Any]:
                 worker.stop()
             else:
                 workers[choice] = (worker, info)
+                device = info["device"]
+                if device == "cuda":
+                    copying.setdefault(device, Worker(Choice("copy-cuda"), threads, plan.timeout))
         if not workers:
             raise LossproofError(f"no backend can run: {'; '.join(problems)}")
+        for device, copier in copying.items():
+            copied = copier.ask("prepare", size=LARGE_COPY)
+            speed = limits.setdefault("copy_bytes_per_second", {}).setdefault(device, {})
+            speed[str(threads)] = LARGE_COPY / copied["seconds"] if "seconds" in copied else None
         for number, work in enumerate(plan.workloads, 1):
             say(f"{threads} thread(s), {number} of {len(plan.workloads)}: {work.name} {work.direction}")
             rows, faults = _time(work, threads, workers, copying, plan)
             benchmarks += rows
             problems += faults
-        for worker, _ in workers.values():
-            worker.stop()
-        copying.stop()
+        for running in [*(worker for worker, _ in workers.values()), *copying.values()]:
+            running.stop()
     _add_memory(plan, benchmarks, say)
     return {
         "machine_info": {**_machine(), "limits": limits},
@@ -130,11 +138,18 @@ def _time(
     work: Workload,
     threads: int,
     workers: Mapping[Choice, tuple[Worker, Mapping[str, Any]]],
-    copying: Worker,
+    copying: Mapping[str, Worker],
     plan: Plan,
 ) -> tuple[list[dict[str, Any]], list[str]]:
     faults = []
-    entries = [_Entry(copying, {"name": "copy"}, copying.ask("prepare", size=work.bytes))]
+    copies = {
+        device: _Entry(copier, {"name": f"copy-{device}"}, copier.ask("prepare", size=work.bytes))
+        for device, copier in copying.items()
+    }
+    for entry in copies.values():
+        if "error" in entry.prepared:
+            raise LossproofError(f"memory cannot be copied: {entry.prepared['error']}")
+    entries = list(copies.values())
     for worker, info in workers.values():
         prepared = worker.ask("prepare", name=work.name, direction=work.direction)
         if "error" in prepared:
@@ -149,15 +164,17 @@ def _time(
         for entry in [*entries[turn:], *entries[:turn]]:
             calls = max(1, round(SAMPLE_SECONDS / entry.prepared["seconds"]))
             answer = entry.worker.ask("time", calls=calls)
-            if "error" in answer and entry.worker is copying:
+            if "error" in answer and entry in copies.values():
                 raise LossproofError(f"memory cannot be copied: {answer['error']}")
             if "error" in answer:
                 faults.append(f"{entry.info['name']}: {work.name} {work.direction}: {answer['error']}")
                 entries.remove(entry)
             else:
                 entry.samples.append(answer["seconds"])
-    copy, *others = entries
-    return [_row(work, threads, entry, copy.samples) for entry in others], faults
+    return [
+        _row(work, threads, entry, copies.get(entry.info["device"], copies["cpu"]).samples)
+        for entry in entries[len(copies) :]
+    ], faults
 
 
 def _row(work: Workload, threads: int, entry: _Entry, copy: Sequence[float]) -> dict[str, Any]:
@@ -185,7 +202,7 @@ def _row(work: Workload, threads: int, entry: _Entry, copy: Sequence[float]) -> 
             "warmup_calls": entry.prepared["warmup_calls"],
             "verdicts": entry.prepared["verdicts"],
             # Copies of as many bytes, one in each round: the limit while this was measured.
-            "copy_s": list(copy[: len(entry.samples)]),
+            "copy_s": list(copy),
             "bandwidth_limit_s": summary(copy)["median"],
         },
     }

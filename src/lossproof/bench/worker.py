@@ -37,12 +37,12 @@ def main() -> None:
     options = json.loads(sys.argv[1])
     if options["cpus"] and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, options["cpus"])
-    worker: Copying | Backend | None = None
+    worker: Timed | None = None
     for line in sys.stdin:
         request = json.loads(line)
         try:
             if worker is None:
-                worker = Copying() if options["adapter"] == "copy" else Backend(options["adapter"])
+                worker = COPYING.get(options["adapter"], Backend)(options["adapter"])
             answer = getattr(worker, request.pop("do"))(**request)
         except Exception as error:  # one workload's failure is an answer; the next may be fine
             answer = {"error": f"{type(error).__name__}: {error}"[:500]}
@@ -54,6 +54,9 @@ class Timed:
     """Steps over rotated inputs, whatever they are."""
 
     steps: Iterator[Step]
+
+    def __init__(self, reference: str) -> None:
+        self.reference = reference
 
     def start(self) -> dict[str, Any]:
         """Who this is."""
@@ -118,10 +121,33 @@ class Copying(Timed):
         return found
 
 
+class CopyingOnCuda(Timed):
+    """The same on a CUDA device, by PyTorch."""
+
+    def prepare(self, size: int) -> dict[str, Any]:
+        """``size`` bytes are moved, one half read and one half written."""
+        import torch
+
+        half = max(size // 2, 1)
+
+        def filled(value: int) -> Any:
+            return torch.full((half,), value, dtype=torch.uint8, device="cuda")
+
+        pairs = [(filled(1), filled(0)) for _ in range(_copies(size))]
+
+        def copy(source: Any, target: Any) -> None:
+            target.copy_(source)
+            torch.cuda.synchronize()
+
+        self.steps = itertools.cycle([lambda s=s, t=t: copy(s, t) for s, t in pairs])  # type: ignore[misc]
+        return {"warmup_calls": self.warm_up(), "seconds": self.time(3)["seconds"]}
+
+
 class Backend(Timed):
     """An adapter."""
 
     def __init__(self, reference: str) -> None:
+        super().__init__(reference)
         from lossproof.registry import load_adapter
         from lossproof.remote import RemoteAdapter
 
@@ -256,6 +282,9 @@ def _device_memory(backend: str, device: str) -> Callable[[], int] | None:
         # The peak is the process's; a device that is used by one step alone has no other.
         return lambda: int(jax.devices()[0].memory_stats()["peak_bytes_in_use"])
     return None
+
+
+COPYING: dict[str, type[Timed]] = {"copy-cpu": Copying, "copy-cuda": CopyingOnCuda}
 
 
 if __name__ == "__main__":

@@ -235,6 +235,6 @@ def _timing(path: Path) -> Timing | None:
         raise InputError(path, None, "is no file of pytest-benchmark's")
     for row in benchmarks:
         numbers = row.get("stats", {}) if isinstance(row, dict) else {}
-        if not all(isinstance(numbers.get(name), (int, float)) for name in stats):
-            raise InputError(path, None, "a benchmark has no median and quartiles")
+        if not all(isinstance(numbers.get(name), (int, float)) and numbers[name] > 0 for name in stats):
+            raise InputError(path, None, "a benchmark has no median and quartiles above 0")
     return Timing(path, machine, benchmarks)

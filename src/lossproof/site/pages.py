@@ -19,6 +19,7 @@ import jinja2
 from markupsafe import Markup
 
 import lossproof
+from lossproof.bench.stats import paired
 from lossproof.case import Case, Sketch, is_description
 from lossproof.engine import MAX_SHOWN, numpy_arrays, small_text
 from lossproof.history import KINDS, MEANING, Change, compare_runs
@@ -364,6 +365,37 @@ def _heat(cells: Iterable[Cell], functions: Sequence[str]) -> dict[tuple[str, st
 # -- speed and history -------------------------------------------------------------------------
 
 
+@dataclass(frozen=True)
+class SpeedRow:
+    """One timing as text; what a file does not say is empty."""
+
+    backend: str
+    direction: str
+    median: str
+    quartiles: str
+    rate: str
+    share: str
+    first_call: str
+    peak: str
+    rounds: str
+
+
+def _speed_row(row: Mapping[str, Any]) -> SpeedRow:
+    stats = row["stats"]
+    moved, peak = _amount(row, "bytes"), _amount(row, "peak_bytes")
+    return SpeedRow(
+        backend=str(_extra(row, "backend") or row.get("name", "")),
+        direction=_direction(row),
+        median=number(1e3 * stats["median"]),
+        quartiles=f"{number(1e3 * stats['q1'])} to {number(1e3 * stats['q3'])}",
+        rate=number(moved / stats["median"] / 1e9) if moved and stats["median"] else "",
+        share=_limit_share(row),
+        first_call=number(_amount(row, "first_call_s")),
+        peak="" if peak is None else number(peak / 2**20),
+        rounds=str(stats.get("rounds", "")),
+    )
+
+
 def _speed(timing: Timing) -> dict[str, Any]:
     """One chart per workload, forward and backward side by side."""
     from lossproof.site.charts import Bar, bar_chart
@@ -375,24 +407,36 @@ def _speed(timing: Timing) -> dict[str, Any]:
     for group, rows in groups.items():
         bars = [
             Bar(
-                str(_extra(row, "backend") or row.get("name", "")),
-                str(_extra(row, "direction") or _direction(row)),
+                str(_extra(row, "backend") or row.get("name", "")), _direction(row),
                 row["stats"]["median"], row["stats"]["q1"], row["stats"]["q3"],
             )
             for row in rows
         ]  # fmt: skip
-        limit = next(
-            (_extra(row, "bandwidth_limit_s") for row in rows if _extra(row, "bandwidth_limit_s")), None
+        limit = next(filter(None, (_amount(row, "bandwidth_limit_s") for row in rows)), None)
+        charts.append(
+            (group, Markup(bar_chart(f"Time of {group}", bars, limit)), list(map(_speed_row, rows)))
         )
-        charts.append((group, Markup(bar_chart(f"Time of {group}", bars, limit)), rows))
     cpu = timing.machine.get("cpu")
+    limits = timing.machine.get("limits")
     return {
+        "limits": limits if isinstance(limits, dict) else {},
         "name": timing.path.name,
         "cpu": cpu.get("brand_raw", "") if isinstance(cpu, dict) else "",
+        "cores": cpu.get("count", "") if isinstance(cpu, dict) else "",
         "python": timing.machine.get("python_version", ""),
         "system": f"{timing.machine.get('system', '')} {timing.machine.get('machine', '')}",
         "charts": charts,
     }
+
+
+def _limit_share(row: Mapping[str, Any]) -> str:
+    """Copying as many bytes over the time taken, with its interval, where both were measured together."""
+    samples, copies = row["stats"].get("data"), _extra(row, "copy_s")
+    if not isinstance(samples, list) or not isinstance(copies, list) or not samples:
+        return ""
+    if len(samples) != len(copies) or not all(isinstance(x, float) and x > 0 for x in (*samples, *copies)):
+        return ""
+    return paired(copies, samples).text()
 
 
 def _extra(row: Mapping[str, Any], name: str) -> Any:
@@ -400,7 +444,16 @@ def _extra(row: Mapping[str, Any], name: str) -> Any:
     return extra.get(name) if isinstance(extra, dict) else None
 
 
+def _amount(row: Mapping[str, Any], name: str) -> float | None:
+    """A number of a file, which may hold anything."""
+    value = _extra(row, name)
+    return float(value) if isinstance(value, (int, float)) and 0 <= value < 1e300 else None
+
+
 def _direction(row: Mapping[str, Any]) -> str:
+    given = _extra(row, "direction")
+    if isinstance(given, str):
+        return given
     return "forward+backward" if "forward+backward" in str(row.get("name", "")) else "forward"
 
 

@@ -1,0 +1,189 @@
+"""``lossproof bench``: what it measures, what it keeps, and when it says that something is slower."""
+
+from __future__ import annotations
+
+import copy
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from lossproof.bench.compare import compare, rows
+from lossproof.bench.stats import change, paired, summary
+from lossproof.bench.workload import _FLOPS, Workload, workloads
+from lossproof.cli import main
+
+SMALL = ["bench", "classification-128x1000 float32", "--threads", "1", "--seconds", "0.05"]
+
+BROKEN = """
+import os
+from lossproof.adapters.numpy import NumpyAdapter
+
+class Wrong(NumpyAdapter):
+    name = "wrong"
+    def softmax(self, logits, *, axis):
+        return super().softmax(logits, axis=axis) * 2
+
+class Dies(NumpyAdapter):
+    name = "dies"
+    def softmax(self, logits, *, axis):
+        os.abort()
+
+class Raises(NumpyAdapter):
+    name = "raises"
+    def softmax(self, logits, *, axis):
+        raise ValueError("no such thing")
+"""
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """NumPy and three broken adapters, for real."""
+    folder = tmp_path_factory.mktemp("bench")
+    (folder / "broken.py").write_text(BROKEN, encoding="utf-8")
+    broken = [f"-a{folder / 'broken.py'}:{name}" for name in ("Wrong", "Dies", "Raises")]
+    assert main([*SMALL, "-a", "numpy", *broken, "--json", str(folder / "b.json")]) == 0
+    document: dict[str, Any] = json.loads((folder / "b.json").read_text(encoding="utf-8"))
+    return document
+
+
+def row_of(document: dict[str, Any], adapter: str, workload: str, direction: str) -> dict[str, Any]:
+    (row,) = (
+        row
+        for row in document["benchmarks"]
+        if (row["extra_info"]["adapter"], row["extra_info"]["direction"]) == (adapter, direction)
+        and row["extra_info"]["workload"].startswith(f"{workload} ")
+    )
+    return dict(row)
+
+
+def test_what_is_kept(measured: dict[str, Any]) -> None:
+    row = row_of(measured, "numpy", "softmax", "forward+backward")
+    extra, stats = row["extra_info"], row["stats"]
+    assert extra["verdicts"] == {"value": "pass", "gradients.logits": "pass"}
+    assert extra["bytes"] == 3 * 128 * 1000 * 4 and extra["threads"] == 1
+    assert extra["first_call_s"] > 0 and extra["peak_bytes"] >= 0
+    assert len(stats["data"]) == len(extra["copy_s"]) == stats["rounds"] >= 7
+    assert 0 < stats["min"] <= stats["q1"] <= stats["median"] <= stats["q3"] <= stats["max"]
+    assert measured["machine_info"]["limits"]["exponentials_per_second"]["float32"] > 0
+    assert measured["machine_info"]["limits"]["copy_bytes_per_second"]["cpu"]["1"] > 0
+
+
+def test_a_wrong_result_is_timed_and_said(measured: dict[str, Any]) -> None:
+    assert row_of(measured, "wrong", "softmax", "forward")["extra_info"]["verdicts"] == {"value": "fail"}
+
+
+def test_who_dies_or_raises_costs_only_its_own(measured: dict[str, Any]) -> None:
+    problems = "\n".join(measured["problems"])
+    assert "dies: softmax classification-128x1000 float32 forward: crash: " in problems
+    assert "raises: softmax classification-128x1000 float32 forward: ValueError: no such thing" in problems
+    # The next workload finds a new process.
+    assert row_of(measured, "dies", "sparse_softmax_cross_entropy", "forward")["stats"]["median"] > 0
+
+
+def test_compare_says_slower_only_where_the_interval_does(
+    measured: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    slow = copy.deepcopy(measured)
+    row = row_of(slow, "numpy", "softmax", "forward")
+    row["stats"]["data"] = [2 * x for x in row["extra_info"]["copy_s"]]
+    old = copy.deepcopy(measured)
+    row_of(old, "numpy", "softmax", "forward")["stats"]["data"] = list(row["extra_info"]["copy_s"])
+    paths = []
+    for name, document in (("old", old), ("new", slow)):
+        paths.append(tmp_path / f"{name}.json")
+        paths[-1].write_text(json.dumps(document), encoding="utf-8")
+    assert main(["bench", "--load", str(paths[1]), "--compare", str(paths[0])]) == 1
+    out = capsys.readouterr().out
+    assert "slower: numpy, softmax classification-128x1000 float32, forward, 1 thread(s): new/old 2.00" in out
+    assert main(["bench", "--load", str(paths[0]), "--compare", str(paths[1])]) == 0
+    assert "faster: numpy" in capsys.readouterr().out
+    assert main(["bench", "--load", str(paths[0]), "--compare", str(paths[0])]) == 0
+    assert "slower" not in capsys.readouterr().out
+
+
+def test_a_busy_machine_is_no_regression(measured: dict[str, Any]) -> None:
+    busy = copy.deepcopy(measured)
+    for row in busy["benchmarks"]:
+        row["stats"]["data"] = [3 * x for x in row["stats"]["data"]]
+        row["extra_info"]["copy_s"] = [3 * x for x in row["extra_info"]["copy_s"]]
+    assert {entry.verdict for entry in compare(measured, busy)} == {"no difference seen"}
+    for entry in compare(measured, busy):
+        assert entry.interval.ratio == pytest.approx(1)
+
+
+def test_intervals() -> None:
+    random = np.random.default_rng(1)
+    old, new = random.normal(1, 0.02, 40), random.normal(1.2, 0.02, 40)
+    interval = change(list(new), list(old))
+    assert interval.low < 1.2 < interval.high and interval.high - interval.low < 0.05
+    assert interval.text().startswith("1.20 [1.1")
+    # A drift that both share does not widen the interval of the paired ratio.
+    drift = np.linspace(1, 5, 40)
+    both = paired(list(new * drift), list(old * drift))
+    assert both.high - both.low < 0.05
+    assert summary([3.0])["stddev"] == 0.0
+
+
+def test_covered_means_the_interval_covers_the_truth() -> None:
+    """The bootstrap's 95 % interval holds the true ratio about as often as it says."""
+    random = np.random.default_rng(2)
+    hits = 0
+    for _ in range(100):
+        samples = [list(random.lognormal(0, 0.1, 25)) for _ in range(2)]
+        interval = change(*samples)
+        hits += interval.low <= 1 <= interval.high
+    assert 85 <= hits <= 100
+
+
+@pytest.mark.parametrize("work", workloads(dtypes=["float32"]), ids=lambda w: f"{w.name} {w.direction}")
+def test_workloads_count_their_bytes(work: Workload) -> None:
+    assert work.case.function.name in _FLOPS and work.flops > 0
+    assert work.bytes >= work.size * 4
+    if work.backward:
+        forward = Workload(work.case, work.dtype, False)
+        assert work.bytes > forward.bytes and work.flops > forward.flops
+
+
+def test_bytes_of_labels_and_masks() -> None:
+    by_name = {(w.name, w.backward): w for w in workloads(dtypes=["float32"])}
+    labels = by_name["sparse_softmax_cross_entropy classification-128x1000 float32", False]
+    assert labels.bytes == 128 * 1000 * 4 + 128 * 8 + 4
+    pixels = by_name["pspnet_loss cityscapes-2x90x90x19 float32", True]
+    assert pixels.bytes == 2 * (2 * 90 * 90 * 19 * 4) + 2 * 90 * 90 * 8 + 4
+    masks = by_name["mask_rcnn_mask_loss_with_logits coco-100x28x28x81 float32", False]
+    assert 0 < masks.size < 100 * 28 * 28 and masks.size % (28 * 28) == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["bench", "no-such-workload"], "no workload is left; there are "),
+        (["bench", "--threads", "x"], "--threads 'x' must be like 1,all"),
+        (["bench", "--threads", "9999"], "cores"),
+        (["bench", "--load", "missing.json"], "missing.json: cannot be read"),
+        (["bench", "--json", "no/such/folder/x.json"], "no such folder"),
+        ([*SMALL, "-a", "no-such-adapter"], "no backend can run: no-such-adapter"),
+        ([*SMALL, "-a", "cat -"], "a command cannot be timed"),
+    ],
+)
+def test_bad_usage(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(arguments) == 2
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"benchmarks": [{}]}', '{"benchmarks": 7}'])
+def test_what_is_no_benchmark_file(content: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "x.json"
+    path.write_text(content, encoding="utf-8")
+    assert main(["bench", "--load", str(path)]) == 2
+    assert "x.json: " in capsys.readouterr().err
+
+
+def test_rows_are_over_the_copy_of_their_round(measured: dict[str, Any]) -> None:
+    row = row_of(measured, "numpy", "softmax", "forward")
+    found = rows(measured)["numpy", row["extra_info"]["workload"], "forward", 1]
+    expected = np.asarray(row["stats"]["data"]) / np.asarray(row["extra_info"]["copy_s"])
+    assert found == list(expected)
