@@ -72,9 +72,14 @@ class Workload:
             if array.name == "target_masks":
                 elements = self.size  # masks of positive RoIs
             moved += elements * (8 if array.integer else item)
+        return moved + self.result_bytes
+
+    @property
+    def result_bytes(self) -> int:
+        """The size of the result and the gradients."""
         assert self.case.expected is not None
-        moved += math.prod(self.case.expected["value"].shape) * item
-        return moved + sum(math.prod(_shape(self.case, name)) * item for name in self.wrt)
+        shapes = [self.case.expected["value"].shape, *(_shape(self.case, name) for name in self.wrt)]
+        return sum(map(math.prod, shapes)) * FLOAT_TYPES[self.dtype].numpy.itemsize
 
     @property
     def flops(self) -> int:
