@@ -18,6 +18,7 @@ from playwright.sync_api import Browser, Page, Request, sync_playwright
 from lossproof.cli import main
 from lossproof.results import AdapterInfo, Record, Verdict, read_json, write_json
 from lossproof.site.model import load_site
+from lossproof.site.pages import DEFINITIONS
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 needs_browser = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed")
@@ -190,6 +191,7 @@ def test_every_edge_case_is_answered(site: Path, results: Path) -> None:
     loaded = load_site([results / "numpy.json"], "t")
     assert len(loaded.edge_cases) >= 100
     assert {edge.function for edge in loaded.edge_cases} == set(loaded.functions)
+    assert set(DEFINITIONS) == set(loaded.functions) and set(DEFINITIONS.values()) <= set(loaded.clauses)
     for function in loaded.functions:
         anchors = [edge.anchor for edge in loaded.edge_cases if edge.function == function]
         assert len(set(anchors)) == len(anchors)

@@ -58,7 +58,7 @@ def bar_chart(title: str, bars: Sequence[Bar], limit: float | None) -> str:
         axes.invert_yaxis()
         axes.set_xscale("log")
         axes.set_xlabel("milliseconds, median and quartiles (logarithmic)")
-        axes.legend(frameon=False, fontsize=8)
+        axes.legend(frameon=False, fontsize=8, ncols=3, loc="lower left", bbox_to_anchor=(0, 1))
         for side in ("top", "right"):
             axes.spines[side].set_visible(False)
         buffer = io.StringIO()

@@ -42,6 +42,27 @@ _ORDER = (
     "pspnet",
     "mask-rcnn",
 )
+# The clause that defines each function, which its page begins with.
+DEFINITIONS = {
+    "l2_loss": "L2-1",
+    "euclidean_distance": "ED-1",
+    "sigmoid": "SG-1",
+    "log_sigmoid": "LSG-1",
+    "softmax": "SM-1",
+    "log_softmax": "LSM-1",
+    "cross_entropy": "CE-1",
+    "softmax_cross_entropy": "CE-5",
+    "sparse_softmax_cross_entropy": "CE-6",
+    "binary_cross_entropy": "BCE-1",
+    "sigmoid_cross_entropy": "BCE-8",
+    "pspnet_resize_labels": "PSP-1",
+    "pspnet_loss": "PSP-2",
+    "pspnet_total_loss": "PSP-6",
+    "pspnet_predict": "PSP-7",
+    "mask_rcnn_mask_loss": "MRC-1",
+    "mask_rcnn_mask_loss_with_logits": "MRC-6",
+    "mask_rcnn_select_masks": "MRC-7",
+}
 
 
 def write_site(site: Site, out: Path) -> None:
@@ -60,13 +81,12 @@ def write_site(site: Site, out: Path) -> None:
 
     write("index.html", "matrix.html")
     write("atlas.html", "atlas.html", groups=_grouped(site.edge_cases, site.functions))
-    definitions = _definitions()
     for function in site.functions:
         edges = [(edge, list(_answers(site, edge))) for edge in site.edge_cases if edge.function == function]
         cases = [case for case in site.case_ids if case.startswith(function + "/")]
         write(
             f"functions/{function}.html", "function.html",
-            function=function, edges=edges, cases=cases, definition=definitions.get(function),
+            function=function, edges=edges, cases=cases, definition=DEFINITIONS.get(function),
         )  # fmt: skip
     cells = list(_accuracy(site))
     write("accuracy.html", "accuracy.html", cells=cells, heat=_heat(cells, site.functions))
@@ -479,20 +499,6 @@ def _specification() -> list[tuple[str, str, str]]:
     texts = {path.stem: path.read_text(encoding="utf-8") for path in folder("spec").glob("*.md")}
     stems = [*_ORDER, *sorted(texts.keys() - set(_ORDER))]
     return [(stem, texts[stem].splitlines()[0].lstrip("# "), texts[stem]) for stem in stems]
-
-
-def _definitions() -> dict[str, str]:
-    """The first clause below the heading of each function."""
-    found: dict[str, str] = {}
-    for path in folder("spec").glob("*.md"):
-        heading = ""
-        for line in path.read_text(encoding="utf-8").splitlines():
-            if line.startswith("## `"):
-                heading = line
-            clause = re.match(r"\*\*([A-Z][A-Z0-9]*-[0-9]+)\.\*\*", line)
-            for name in re.findall(r"`([a-z0-9_]+)\(", heading) if clause else ():
-                found.setdefault(name, clause[1] if clause else "")
-    return found
 
 
 def _citing(site: Site) -> dict[str, list[str]]:
