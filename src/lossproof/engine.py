@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -209,42 +209,27 @@ def records(case: Case, dtype: str, adapter: str, answer: Answer, deviations: De
                     f"remove it from {deviation.path.name}:{deviation.line}"
                 )
                 verdict = Verdict.FAIL
-        record = make_record(case, dtype, adapter, output, verdict, message, variant, comparison)
-        record = replace(
-            record,
-            actual=None if actual is None or actual.size > MAX_SHOWN else small_text(actual),
-            deviation=deviation.id if deviation else None,
-            upstream=deviation.upstream if deviation and LINK.fullmatch(deviation.upstream) else None,
+        found.append(
+            Record(
+                case=case.id,
+                function=case.function.name,
+                clause=case.clause,
+                adapter=adapter,
+                dtype=dtype,
+                output=output,
+                verdict=verdict,
+                variant=variant,
+                error_ulp=comparison.error_ulp,
+                error=comparison.error,
+                allowed=comparison.allowed,
+                message=message,
+                actual=None if actual is None or actual.size > MAX_SHOWN else small_text(actual),
+                deviation=deviation.id if deviation else None,
+                upstream=deviation.upstream if deviation and LINK.fullmatch(deviation.upstream) else None,
+                worst=comparison.worst or None,
+            )
         )
-        found.append(record)
     return found
-
-
-def make_record(
-    case: Case,
-    dtype: str,
-    adapter: str,
-    output: str,
-    verdict: Verdict,
-    message: str,
-    variant: str | None = None,
-    comparison: Comparison | None = None,
-) -> Record:
-    return Record(
-        case=case.id,
-        function=case.function.name,
-        clause=case.clause,
-        adapter=adapter,
-        dtype=dtype,
-        output=output,
-        verdict=verdict,
-        variant=variant,
-        error_ulp=comparison.error_ulp if comparison else None,
-        error=comparison.error if comparison else None,
-        allowed=comparison.allowed if comparison else None,
-        message=message,
-        worst=(comparison.worst or None) if comparison else None,
-    )
 
 
 def run_case(adapter: Adapter, name: str, case: Case, dtype: str, deviations: Deviations) -> list[Record]:
@@ -256,4 +241,7 @@ def same_verdict_for_all(
     case: Case, dtype: str, adapter: str, verdict: Verdict, message: str
 ) -> list[Record]:
     """Records of a case that was not run (skipped) or did not come back (crash, timeout)."""
-    return [make_record(case, dtype, adapter, output, verdict, message) for output in case.expected or ()]
+    return [
+        Record(case.id, case.function.name, case.clause, adapter, dtype, output, verdict, message=message)
+        for output in case.expected or ()
+    ]
