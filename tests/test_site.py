@@ -16,7 +16,9 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, Request, sync_playwright
 
 from lossproof.cli import main
+from lossproof.registry import BUILTIN
 from lossproof.results import AdapterInfo, Record, Verdict, read_json, write_json
+from lossproof.site.calls import call_of
 from lossproof.site.model import load_site
 from lossproof.site.pages import DEFINITIONS
 
@@ -198,6 +200,20 @@ def test_every_edge_case_is_answered(site: Path, results: Path) -> None:
     page = (site / "functions" / "softmax.html").read_text(encoding="utf-8")
     assert "A logit is NaN" in page and "https://example.org/1" in page
     assert "lossproof repro softmax/special/nan-in-a-row --adapter other" in page
+
+
+def test_pages_show_how_a_backend_is_called(site: Path) -> None:
+    assert "return _map(_sigmoid, logits.dtype, logits)" in (site / "functions" / "sigmoid.html").read_text(
+        "utf-8"
+    )
+    # Inherited, from a class of another file, and not there at all.
+    assert "F.cross_entropy" in str(call_of("torch-cuda", "sparse_softmax_cross_entropy"))
+    assert "softmax_cross_entropy_with_integer_labels" in str(
+        call_of("optax", "sparse_softmax_cross_entropy")
+    )
+    assert call_of("optax", "softmax") is None and call_of("unheard-of", "softmax") is None
+    for name in BUILTIN:
+        assert any(call_of(name, function) for function in DEFINITIONS), name
 
 
 def test_a_later_file_completes_an_earlier_one(results: Path, tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ from lossproof.engine import MAX_SHOWN, numpy_arrays, small_text
 from lossproof.history import KINDS, MEANING, Change, compare_runs
 from lossproof.resources import folder
 from lossproof.results import FAILURES, Record, Verdict
+from lossproof.site.calls import call_of
 from lossproof.site.markdown import inline, to_html, with_anchors
 from lossproof.site.model import ABSENT, SYMBOLS, Column, EdgeCase, Site, Timing, counts, version_key, worst
 
@@ -87,6 +88,7 @@ def write_site(site: Site, out: Path) -> None:
         write(
             f"functions/{function}.html", "function.html",
             function=function, edges=edges, cases=cases, definition=DEFINITIONS.get(function),
+            calls=_calls(site, function),
         )  # fmt: skip
     cells = list(_accuracy(site))
     write("accuracy.html", "accuracy.html", cells=cells, heat=_heat(cells, site.functions))
@@ -245,6 +247,12 @@ def _answers(site: Site, edge: EdgeCase) -> Iterator[Answers]:
             {name: _due(item) for name, item in (case.expected or {}).items()},
             {column: _outcomes(site.by_case.get((column, case.id), [])) for column in site.columns},
         )
+
+
+def _calls(site: Site, function: str) -> list[tuple[str, str]]:
+    """By adapter, how it calls its framework for a function."""
+    names = dict.fromkeys(column.name for column in site.columns)
+    return [(name, source) for name in names if (source := call_of(name, function))]
 
 
 def remarks(site: Site, column: Column, outcome: Outcome) -> list[tuple[str, str | None]]:
