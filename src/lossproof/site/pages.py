@@ -216,7 +216,7 @@ def _data(site: Site) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one backend gives for one case in some dtypes; no ``dtypes`` mean all of them."""
+    """What one backend gives for one case in some dtypes; no ``dtypes`` mean all of the case's."""
 
     dtypes: tuple[str, ...]
     value: Record | None
@@ -245,7 +245,7 @@ def _answers(site: Site, edge: EdgeCase) -> Iterator[Answers]:
         yield Answers(
             case,
             {name: _due(item) for name, item in (case.expected or {}).items()},
-            {column: _outcomes(site.by_case.get((column, case.id), [])) for column in site.columns},
+            {column: _outcomes(site.by_case.get((column, case.id), []), case) for column in site.columns},
         )
 
 
@@ -293,7 +293,7 @@ def _due(item: Any) -> str:
     return small_text(item) if item.size <= MAX_SHOWN else f"an array of shape {item.shape}"
 
 
-def _outcomes(records: Sequence[Record]) -> list[Outcome]:
+def _outcomes(records: Sequence[Record], case: Case) -> list[Outcome]:
     """One row for the dtypes that agree."""
     by_dtype: dict[str, list[Record]] = defaultdict(list)
     for record in records:
@@ -308,7 +308,7 @@ def _outcomes(records: Sequence[Record]) -> list[Outcome]:
         groups[key].append(dtype)
     return [
         Outcome(
-            tuple(dtypes) if len(dtypes) < len(by_dtype) else (),
+            () if set(dtypes) == set(case.dtypes) else tuple(dtypes),
             next((r for r in by_dtype[dtypes[0]] if r.output == "value"), None),
             tuple(r for r in by_dtype[dtypes[0]] if r.output != "value"),
         )
