@@ -472,7 +472,7 @@ def _labelled_rows(
         ValueError: a label that counts is outside the classes.
     """
     x, flat = _as_rows(logits, axis), labels.reshape(-1)
-    counts = np.ones(flat.shape, bool) if ignore_index is None else flat != ignore_index
+    counts = _counting(flat, ignore_index)
     if (counts & ((flat < 0) | (flat >= x.shape[-1]))).any():
         raise ValueError(f"labels must be in [0, {x.shape[-1]}) or ignore_index")
     for part in _blocks(*x.shape):
@@ -603,9 +603,14 @@ def _label_targets(labels: Array, x: Array, weight: Array | None, label_smoothin
     return y if weight is None else y * _wide(weight)
 
 
+def _counting(labels: Array, ignore_index: int | None) -> Array:
+    """Which labels count."""
+    return np.ones(labels.shape, bool) if ignore_index is None else labels != ignore_index
+
+
 def _label_weight(labels: Array, weight: Array | None, ignore_index: int | None) -> Any:
     """What a mean divides by: the weight of the labels that count."""
-    counts = np.ones(labels.shape, bool) if ignore_index is None else labels != ignore_index
+    counts = _counting(labels, ignore_index)
     if weight is None:
         return np.float64(np.count_nonzero(counts))
     return np.sum(_wide(weight)[labels[counts]], dtype=np.float64)

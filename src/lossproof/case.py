@@ -115,6 +115,11 @@ class Case:
             array.name: materialize(self.inputs[array.name], array.integer) for array in self.function.arrays
         }
 
+    def shape_of(self, name: str) -> tuple[int, ...]:
+        """The shape of an input, which need not be built for it."""
+        spec = self.inputs[name]
+        return tuple(spec["shape"]) if is_description(spec) else spec.shape
+
     def complain(self, message: str) -> InputError:
         return InputError(display(self.path), self.line, f"case {self.id}: {message}")
 

@@ -146,19 +146,28 @@ class Results:
     records: tuple[Record, ...]
 
 
+def load_json(path: Path) -> Any:
+    """What a JSON file holds, whatever it is.
+
+    Raises:
+        InputError: it cannot be read or is no JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(path, None, f"cannot be read: {error.strerror}") from None
+    except (ValueError, RecursionError) as error:
+        line = getattr(error, "lineno", None)
+        raise InputError(path, line, f"no JSON: {getattr(error, 'msg', error)}") from None
+
+
 def read_json(path: Path) -> Results:
     """Read a results file.
 
     Raises:
         InputError: it cannot be read or is no results file; the message says what is wrong.
     """
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(path, None, f"cannot be read: {error.strerror}") from None
-    except (ValueError, RecursionError) as error:
-        line = getattr(error, "lineno", None)
-        raise InputError(path, line, f"no JSON: {getattr(error, 'msg', error)}") from None
+    document = load_json(path)
     if not isinstance(document, dict) or document.get("schema") != 1:
         raise InputError(path, None, "is no results file of schema 1 (lossproof run --json)")
     environment, adapters, rows = (document.get(name) for name in ("environment", "adapters", "results"))

@@ -9,9 +9,8 @@ from functools import cache
 
 import numpy as np
 
-from lossproof.case import Case, load_cases
+from lossproof.case import Case, load_cases, materialize
 from lossproof.dtypes import FLOAT_TYPES
-from lossproof.engine import numpy_arrays
 from lossproof.resources import folder
 
 # Operations per element that the definition needs, forward and for the gradients: additions,
@@ -53,7 +52,7 @@ class Workload:
     def size(self) -> int:
         """Elements of the array that leads the definition, those that the result depends on."""
         function = self.case.function.name
-        shape = _shape(self.case, self.case.function.wrt[0])
+        shape = self.case.shape_of(self.case.function.wrt[0])
         if function.startswith("mask_rcnn"):
             return self._positives * shape[2] * shape[3]
         return math.prod(shape)
@@ -66,9 +65,9 @@ class Workload:
         for array in self.case.function.arrays:
             if array.name == self.case.function.wrt[0]:
                 continue
-            elements = math.prod(_shape(self.case, array.name))
+            elements = math.prod(self.case.shape_of(array.name))
             if self.case.function.name == "pspnet_loss":
-                elements = math.prod(_shape(self.case, "logits")[:3])  # labels that are sampled
+                elements = math.prod(self.case.shape_of("logits")[:3])  # labels that are sampled
             if array.name == "target_masks":
                 elements = self.size  # masks of positive RoIs
             moved += elements * (8 if array.integer else item)
@@ -78,7 +77,7 @@ class Workload:
     def result_bytes(self) -> int:
         """The size of the result and the gradients."""
         assert self.case.expected is not None
-        shapes = [self.case.expected["value"].shape, *(_shape(self.case, name) for name in self.wrt)]
+        shapes = [self.case.expected["value"].shape, *(self.case.shape_of(name) for name in self.wrt)]
         return sum(map(math.prod, shapes)) * FLOAT_TYPES[self.dtype].numpy.itemsize
 
     @property
@@ -88,12 +87,7 @@ class Workload:
 
     @property
     def _positives(self) -> int:
-        return int(np.count_nonzero(numpy_arrays(self.case, self.dtype)["target_class_ids"]))
-
-
-def _shape(case: Case, name: str) -> tuple[int, ...]:
-    given = case.inputs[name]
-    return tuple(given["shape"]) if isinstance(given, dict) or hasattr(given, "keys") else given.shape
+        return int(np.count_nonzero(materialize(self.case.inputs["target_class_ids"], True)))
 
 
 def workloads(patterns: Iterable[str] = (), dtypes: Iterable[str] = ()) -> list[Workload]:

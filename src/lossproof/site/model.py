@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,7 +20,7 @@ from lossproof.functions import FUNCTIONS
 from lossproof.gate import SEVERITY
 from lossproof.registry import BUILTIN
 from lossproof.resources import folder
-from lossproof.results import Record, Results, Verdict, read_json
+from lossproof.results import Record, Results, Verdict, load_json, read_json
 
 # How a verdict is shown: a symbol beside the word, so that colour is never alone.
 SYMBOLS = {
@@ -221,12 +220,7 @@ def version_key(text: str) -> tuple[int, Any]:
 
 
 def _timing(path: Path) -> Timing | None:
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(path, None, f"cannot be read: {error.strerror}") from None
-    except (ValueError, RecursionError):
-        return None  # read_json says what is wrong with it
+    document = load_json(path)
     if not isinstance(document, dict) or "benchmarks" not in document:
         return None
     benchmarks, machine = document["benchmarks"], document.get("machine_info", {})

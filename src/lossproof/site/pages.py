@@ -98,10 +98,10 @@ def write_site(site: Site, out: Path) -> None:
         shutil.copyfile(schema, out / "spec" / schema.name)
     pages = _specification()
     write("spec/index.html", "spec_index.html", pages=pages)
-    citing = _citing(site)
+    citing, box = _citing(site), environment.get_template("clause_cases.html")
     for stem, _, text in pages:
-        html = with_anchors(to_html(text))
-        write(f"spec/{stem}.html", "spec.html", html=Markup(_with_cases(site, html, citing)), stem=stem)
+        html = _with_cases(site, with_anchors(to_html(text)), citing, box)
+        write(f"spec/{stem}.html", "spec.html", html=Markup(html), stem=stem)
 
 
 def _environment(site: Site) -> jinja2.Environment:
@@ -375,8 +375,7 @@ def inputs_there(site: Site, record: Record) -> str:
 
 
 def _is_small(case: Case) -> bool:
-    shapes = [spec["shape"] if is_description(spec) else spec.shape for spec in case.inputs.values()]
-    return all(math.prod(shape) <= MAX_GENERATED for shape in shapes)
+    return all(math.prod(case.shape_of(name)) <= MAX_GENERATED for name in case.inputs)
 
 
 def _number_text(value: Any) -> str:
@@ -516,9 +515,8 @@ def _citing(site: Site) -> dict[str, list[str]]:
     return found
 
 
-def _with_cases(site: Site, html: str, citing: Mapping[str, Sequence[str]]) -> str:
+def _with_cases(site: Site, html: str, citing: Mapping[str, Sequence[str]], template: jinja2.Template) -> str:
     """Below each clause, its cases and how the backends fare on them."""
-    template = _environment(site).get_template("clause_cases.html")
     parts = html.split('<p id="')
     text = [parts[0]]
     for part in parts[1:]:
