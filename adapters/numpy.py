@@ -98,21 +98,25 @@ class NumpyAdapter(Adapter):
         return {"logits": _map_slopes(lambda x: _sigmoid(-x), v, logits.dtype, logits)}
 
     def softmax(self, logits: Array, *, axis: int) -> Array:
-        return _map_rows(lambda x: _softmax(x, -1), axis, logits.dtype, logits)
+        return _map_rows(lambda x, out: _softmax(x, -1, out), axis, logits.dtype, logits)
 
     def _grad_softmax(self, v: Array, logits: Array, *, axis: int) -> Mapping[str, Array]:
-        def slope(x: Array, v: Array) -> Array:
-            p = _softmax(x, -1)
-            return p * (v - np.sum(p * v, axis=-1, keepdims=True))
+        def slope(x: Array, v: Array, out: Array | None) -> Array:
+            p = _softmax(x, -1, out)
+            # A cotangent that is the same along the axis needs no product with every element.
+            same = v.strides[-1] == 0
+            v = v[:, :1] if same else v
+            p *= v - (v * _row_sum(p) if same else _row_sum(p * v))
+            return p
 
         return {"logits": _map_rows(slope, axis, logits.dtype, logits, v)}
 
     def log_softmax(self, logits: Array, *, axis: int) -> Array:
-        return _map_rows(lambda x: _log_softmax(x, -1), axis, logits.dtype, logits)
+        return _map_rows(lambda x, out: _log_softmax(x, -1, out), axis, logits.dtype, logits)
 
     def _grad_log_softmax(self, v: Array, logits: Array, *, axis: int) -> Mapping[str, Array]:
-        def slope(x: Array, v: Array) -> Array:
-            return v - _softmax(x, -1) * np.sum(v, axis=-1, keepdims=True)
+        def slope(x: Array, v: Array, out: Array | None) -> Array:
+            return np.subtract(v, _softmax(x, -1, out, _row_sum(v)), out=out)
 
         return {"logits": _map_rows(slope, axis, logits.dtype, logits, v)}
 
@@ -125,7 +129,7 @@ class NumpyAdapter(Adapter):
     def _grad_cross_entropy(
         self, v: Array, probabilities: Array, target: Array, *, axis: int, reduction: str
     ) -> Mapping[str, Array]:
-        def slope(p: Array, y: Array) -> Array:
+        def slope(p: Array, y: Array, out: Array | None) -> Array:
             return np.where((y == 0) & (p >= 0) & (p <= 1), 0, -y / np.where(p < 0, np.nan, p))
 
         share = _row_share(v, reduction, _row_count(probabilities, axis), axis)
@@ -137,7 +141,7 @@ class NumpyAdapter(Adapter):
         self, logits: Array, target: Array, *, axis: int, label_smoothing: float, reduction: str
     ) -> Array:
         def cost(x: Array, y: Array) -> Array:
-            return -np.sum(_product(_smoothed(y, -1, label_smoothing), _log_softmax(x, -1)), axis=-1)
+            return -_product_sum(_smoothed(y, -1, label_smoothing), _log_softmax(x, -1))
 
         return _reduce(_row_losses(cost, axis, logits, target), reduction).astype(logits.dtype)
 
@@ -151,9 +155,11 @@ class NumpyAdapter(Adapter):
         label_smoothing: float,
         reduction: str,
     ) -> Mapping[str, Array]:
-        def slope(x: Array, target: Array) -> Array:
+        def slope(x: Array, target: Array, out: Array | None) -> Array:
             y = _smoothed(target, -1, label_smoothing)
-            return _softmax(x, -1) * np.sum(y, axis=-1, keepdims=True) - y
+            p = _softmax(x, -1, out, _row_sum(y))
+            p -= y
+            return p
 
         share = _row_share(v, reduction, _row_count(logits, axis), axis)
         return {"logits": _map_rows(slope, axis, logits.dtype, logits, target, share=share)}
@@ -171,12 +177,11 @@ class NumpyAdapter(Adapter):
     ) -> Array:
         loss = np.zeros(labels.size, _wide(logits[:0]).dtype)
         for rows, x, k in _labelled_rows(logits, labels, axis, ignore_index):
-            log_p = _log_softmax(x, -1)
             if label_smoothing:
                 y = _label_targets(k, x, weight, label_smoothing)
-                loss[rows] = -np.sum(_product(y, log_p), axis=-1)
+                loss[rows] = -_product_sum(y, _log_softmax(x, -1))
             else:
-                cost = -np.take_along_axis(log_p, k[:, None], axis=-1)[:, 0]
+                cost = _label_cost(x, k)
                 loss[rows] = cost if weight is None else _product(_wide(weight)[k], cost)
         if reduction == "mean":
             total = _label_weight(labels, weight, ignore_index)
@@ -197,20 +202,23 @@ class NumpyAdapter(Adapter):
     ) -> Mapping[str, Array]:
         total = _label_weight(labels, weight, ignore_index)
         share = np.broadcast_to(_share(v, reduction, total), labels.shape).reshape(-1)
-        moved = np.moveaxis(logits, axis, -1).shape
+        moved = _axis_last(logits, axis).shape
         slope = np.zeros((labels.size, moved[-1]), logits.dtype)
         for rows, x, k in _labelled_rows(logits, labels, axis, ignore_index):
-            p = _softmax(x, -1)
+            out = _in_place(slope, rows)
             if label_smoothing:
                 y = _label_targets(k, x, weight, label_smoothing)
-                p = p * np.sum(y, axis=-1, keepdims=True) - y
+                p = _softmax(x, -1, out, _row_sum(y))
+                p -= y
             else:
+                p = _softmax(x, -1, out)
                 p[np.arange(len(k)), k] -= 1
                 if weight is not None:
                     p *= _wide(weight)[k][:, None]
             p *= share[rows].astype(p.dtype)[:, None]
-            slope[rows] = p
-        return {"logits": np.moveaxis(slope.reshape(moved), -1, axis)}
+            if p is not out:
+                slope[rows] = p
+        return {"logits": _axis_back(slope.reshape(moved), axis)}
 
     def binary_cross_entropy(
         self, probabilities: Array, target: Array, *, weight: Array | None, reduction: str
@@ -423,9 +431,19 @@ def _elementwise_loss(
     return np.asarray(total / np.float64(arrays[0].size) if reduction == "mean" else total).astype(dtype)
 
 
+def _axis_last(x: Array, axis: int) -> Array:
+    """``np.moveaxis(x, axis, -1)``, which takes its time even where there is nothing to move."""
+    return x if axis in (-1, x.ndim - 1) else np.moveaxis(x, axis, -1)
+
+
+def _axis_back(x: Array, axis: int) -> Array:
+    """The reverse of ``_axis_last``."""
+    return x if axis in (-1, x.ndim - 1) else np.moveaxis(x, -1, axis)
+
+
 def _as_rows(x: Array, axis: int) -> Array:
     """Shape (rows, elements along the axis)."""
-    moved = np.moveaxis(x, axis, -1)
+    moved = _axis_last(x, axis)
     return moved.reshape(math.prod(moved.shape[:-1]), moved.shape[-1])
 
 
@@ -433,25 +451,32 @@ def _row_count(x: Array, axis: int) -> int:
     return x.size // x.shape[axis] if x.size else 0
 
 
+def _in_place(result: Array, rows: Any) -> Array | None:
+    """The rows of a result to work in, where they are a view of a dtype that is worked in."""
+    return result[rows] if isinstance(rows, slice) and _wide(result[:0]).dtype == result.dtype else None
+
+
 def _map_rows(
     function: Callable[..., Array], axis: int, dtype: Any, *arrays: Array, share: Array | None = None
 ) -> Array:
-    """The function of every row, times the row's share, which has the axis with length 1 or is a scalar."""
-    moved = np.moveaxis(arrays[0], axis, -1).shape
+    """The function of every row, times the row's share, which has the axis with length 1 or is a scalar.
+
+    The function may work in ``out``, rows of the result, where that is not None.
+    """
+    moved = _axis_last(arrays[0], axis).shape
     rows = [_as_rows(array, axis) for array in arrays]
     result = np.empty(rows[0].shape, dtype)
     if share is not None:
         lengths = [1 if i == axis % len(moved) else n for i, n in enumerate(arrays[0].shape)]
         share = _as_rows(np.broadcast_to(share, lengths), axis)
     for part in _blocks(*result.shape):
-        values = function(*(_wide(array[part]) for array in rows))
+        out = _in_place(result, part)
+        values = function(*(_wide(array[part]) for array in rows), out)
         if share is not None:
             values *= share[part].astype(values.dtype)
-        if values.shape == result.shape:
-            result = values.astype(dtype, copy=False)  # one block: no need to copy it
-        else:
+        if values is not out:
             result[part] = values
-    return np.moveaxis(result.reshape(moved), -1, axis)
+    return _axis_back(result.reshape(moved), axis)
 
 
 def _row_losses(function: Callable[..., Array], axis: int, *arrays: Array) -> Array:
@@ -460,7 +485,7 @@ def _row_losses(function: Callable[..., Array], axis: int, *arrays: Array) -> Ar
     losses = np.empty(len(rows[0]), _wide(arrays[0][:0]).dtype)
     for part in _blocks(*rows[0].shape):
         losses[part] = function(*(_wide(array[part]) for array in rows))
-    return losses.reshape(np.moveaxis(arrays[0], axis, -1).shape[:-1])
+    return losses.reshape(_axis_last(arrays[0], axis).shape[:-1])
 
 
 def _labelled_rows(
@@ -485,7 +510,7 @@ def _labelled_rows(
 
 def _wide(x: Array) -> Array:
     """``x`` in float32 at least."""
-    return x.astype(np.promote_types(x.dtype, np.float32), copy=False)
+    return x if x.dtype.itemsize >= 4 else x.astype(np.float32)
 
 
 def _reduce(loss: Array, reduction: str) -> Array:
@@ -511,6 +536,17 @@ def _product(weight: Array, cost: Array) -> Array:
     if np.isnan(product).any():
         return weight * np.where((weight == 0) & np.isinf(cost), 0, cost)
     return product
+
+
+def _product_sum(weight: Array, cost: Array) -> Array:
+    """Σ weight · cost along rows, in the same sense."""
+    total = np.sum(weight * cost, axis=-1)
+    # A product that is NaN makes its sum NaN, and there are fewer sums to look at.
+    return np.sum(_product(weight, cost), axis=-1) if np.isnan(total).any() else total
+
+
+def _row_sum(x: Array) -> Array:
+    return np.sum(x, axis=-1, keepdims=True)
 
 
 def _inside(p: Array) -> Array:
@@ -566,27 +602,40 @@ def _logistic_slope(x: Array, positive: Array, negative: Array) -> Array:
     return (negative * np.maximum(e, x >= 0) - positive * np.maximum(e, x <= 0)) / (1 + e)
 
 
-def _shifted(x: Array, axis: int) -> Array:
+def _shifted(x: Array, axis: int, out: Array | None = None) -> Array:
     """x − max x; a +inf is treated as the limit: 0 for it, −inf for the finite."""
     top = np.max(x, axis=axis, keepdims=True, initial=-np.inf)
     if not np.isinf(top).any():
-        return x - top
+        return np.subtract(x, top, out=out)
     # Two infinities (or none but −inf) have no limit: ∞ − ∞ makes the row NaN.
     alone = np.isposinf(top) & (np.sum(np.isposinf(x), axis=axis, keepdims=True) == 1)
     return np.where(alone & np.isposinf(x), 0, x - top)
 
 
-def _softmax(x: Array, axis: int) -> Array:
-    powers = _shifted(x, axis)
+def _softmax(x: Array, axis: int, out: Array | None = None, scale: Array | None = None) -> Array:
+    """The softmax, times a scale of every row; may work in ``out``."""
+    powers = _shifted(x, axis, out)
     np.exp(powers, out=powers)
-    powers /= np.sum(powers, axis=axis, keepdims=True)
+    total = np.sum(powers, axis=axis, keepdims=True)
+    if scale is None:
+        powers /= total
+    else:
+        powers *= scale / total
     return powers
 
 
-def _log_softmax(x: Array, axis: int) -> Array:
-    shifted = _shifted(x, axis)
+def _log_softmax(x: Array, axis: int, out: Array | None = None) -> Array:
+    shifted = _shifted(x, axis, out)
     shifted -= np.log(np.sum(np.exp(shifted), axis=axis, keepdims=True))
     return shifted
+
+
+def _label_cost(x: Array, labels: Array) -> Array:
+    """−log_softmax(x) at the label of every row."""
+    powers = _shifted(x, -1)
+    shifted = powers[np.arange(len(labels)), labels]
+    np.exp(powers, out=powers)
+    return np.log(np.sum(powers, axis=-1)) - shifted
 
 
 def _smoothed(target: Array, axis: int, label_smoothing: float) -> Array:

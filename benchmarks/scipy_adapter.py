@@ -58,7 +58,9 @@ class ScipyAdapter(Adapter):
         return np.asarray(-(target * log_softmax(logits, axis=axis)).sum(axis=axis).mean())
 
     def _grad_softmax_cross_entropy(self, logits: Any, target: Any, *, axis: int, **_: Any) -> Any:
-        return (softmax(logits, axis=axis) - target) / target.dtype.type(len(target))
+        # Targets need not add up to 1.
+        slope = softmax(logits, axis=axis) * target.sum(axis=axis, keepdims=True) - target
+        return slope / slope.dtype.type(len(target))
 
     def binary_cross_entropy(self, probabilities: Any, target: Any, **_: Any) -> Any:
         return np.asarray(-(xlogy(target, probabilities) + xlog1py(1 - target, -probabilities)).mean())

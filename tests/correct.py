@@ -35,7 +35,7 @@ class Correct:
     def replaced(self) -> dict[str, Any]:
         """The patches, and what the reference writes out for speed put together from them."""
         together = {k: v for name in self.patches for k, v in FROM_HELPERS.get(name, {}).items()}
-        return {**together, **self.patches}
+        return {**together, **self.patches, **_with_the_reference_signature(self.patches)}
 
 
 def reduced_at_once(function: Any, reduction: str, dtype: Any, *arrays: Any, **optional: Any) -> Any:
@@ -44,8 +44,23 @@ def reduced_at_once(function: Any, reduction: str, dtype: Any, *arrays: Any, **o
     return ref._reduce(ref._map(function, wide, *arrays, **optional), reduction).astype(dtype)
 
 
+def _with_the_reference_signature(patches: dict[str, Any]) -> dict[str, Any]:
+    """Softmax and log-softmax of (x, axis) as the reference calls them: with room to work in, and a scale."""
+    found: dict[str, Any] = {}
+    if softmax := patches.get("_softmax"):
+        found["_softmax"] = lambda x, axis, out=None, scale=None: (
+            softmax(x, axis) if scale is None else softmax(x, axis) * scale
+        )
+    if log_softmax := patches.get("_log_softmax"):
+        found["_log_softmax"] = lambda x, axis, out=None: log_softmax(x, axis)
+    return found
+
+
 FROM_HELPERS: dict[str, dict[str, Any]] = {
     "_reduce": {"_elementwise_loss": reduced_at_once},
+    "_log_softmax": {
+        "_label_cost": lambda x, k: -np.take_along_axis(ref._log_softmax(x, -1), k[:, None], -1)[:, 0]
+    },
     "_sigmoid": {
         "_sigmoid_slope": lambda x: ref._sigmoid(x) * ref._sigmoid(-x),
         "_logistic_slope": lambda x, p, n: n * ref._sigmoid(x) - p * ref._sigmoid(-x),
