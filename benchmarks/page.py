@@ -22,7 +22,7 @@ def cell(row: Mapping[str, Any] | None) -> str:
     if row is None:
         return "–"
     stats, extra = row["stats"], row["extra_info"]
-    share = paired(extra["copy_s"], stats["data"])
+    share = paired(extra["copy_s"], stats["data"], extra["starts"])
     times = f"{1e3 * stats['median']:.3g} ({1e3 * stats['q1']:.3g}–{1e3 * stats['q3']:.3g})"
     wrong = [name for name, verdict in extra["verdicts"].items() if verdict not in ("pass", "variant")]
     mark = f" *{', '.join(wrong)} wrong*" if wrong else ""

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 
 from lossproof.bench.compare import compare, rows
-from lossproof.bench.stats import change, paired, summary
+from lossproof.bench.stats import change, paired, student, summary
 from lossproof.bench.workload import _FLOPS, Workload, workloads
 from lossproof.cli import main
 
-SMALL = ["bench", "classification-128x1000 float32", "--threads", "1", "--seconds", "0.05"]
+SMALL = ["bench", "classification-128x1000 float32", "--threads", "1", "--starts", "2", "--seconds", "0.05"]
 
 BROKEN = """
 import os
@@ -65,7 +65,8 @@ def test_what_is_kept(measured: dict[str, Any]) -> None:
     assert extra["verdicts"] == {"value": "pass", "gradients.logits": "pass"}
     assert extra["bytes"] == 3 * 128 * 1000 * 4 and extra["threads"] == 1
     assert extra["first_call_s"] > 0 and extra["peak_bytes"] >= 0
-    assert len(stats["data"]) == len(extra["copy_s"]) == stats["rounds"] >= 7
+    assert len(stats["data"]) == len(extra["copy_s"]) == stats["rounds"] >= 6
+    assert len(extra["starts"]) == stats["rounds"] and set(extra["starts"]) == {0, 1}
     assert 0 < stats["min"] <= stats["q1"] <= stats["median"] <= stats["q3"] <= stats["max"]
     assert measured["machine_info"]["limits"]["exponentials_per_second"]["float32"] > 0
     assert measured["machine_info"]["limits"]["copy_bytes_per_second"]["cpu"]["1"] > 0
@@ -114,28 +115,76 @@ def test_a_busy_machine_is_no_regression(measured: dict[str, Any]) -> None:
         assert entry.interval.ratio == pytest.approx(1)
 
 
+@pytest.mark.parametrize(
+    ("freedom", "t"),
+    [(1, 12.706), (2, 4.303), (3, 3.182), (4, 2.776), (7, 2.365), (8, 2.306), (30, 2.042), (1000, 1.962)],
+)
+def test_student(freedom: int, t: float) -> None:
+    """The tables' 97.5 % points."""
+    assert student(0.95, freedom) == pytest.approx(t, abs=5e-4)
+
+
 def test_intervals() -> None:
     random = np.random.default_rng(1)
-    old, new = random.normal(1, 0.02, 40), random.normal(1.2, 0.02, 40)
+    old, new = random.normal(1, 0.02, 5), random.normal(1.2, 0.02, 5)
     interval = change(list(new), list(old))
-    assert interval.low < 1.2 < interval.high and interval.high - interval.low < 0.05
-    assert interval.text().startswith("1.20 [1.1")
-    # A drift that both share does not widen the interval of the paired ratio.
-    drift = np.linspace(1, 5, 40)
-    both = paired(list(new * drift), list(old * drift))
-    assert both.high - both.low < 0.05
+    assert interval.low < 1.2 < interval.high and interval.high - interval.low < 0.1
+    assert interval.text().startswith("1.")
+    wider = change(list(new), list(old), 0.999)
+    assert wider.low < interval.low and wider.high > interval.high
     assert summary([3.0])["stddev"] == 0.0
 
 
+def test_what_both_share_does_not_widen_an_interval() -> None:
+    random = np.random.default_rng(1)
+    old, new = random.normal(1, 0.02, 40), random.normal(1.2, 0.02, 40)
+    drift, starts = np.linspace(1, 5, 40), [n // 8 for n in range(40)]
+    both = paired(list(new * drift), list(old * drift), starts)
+    assert both.low < 1.2 < both.high and both.high - both.low < 0.1
+
+
+def test_what_differs_between_starts_widens_it() -> None:
+    random = np.random.default_rng(3)
+    starts = [n // 8 for n in range(40)]
+    own = np.array([0.7, 0.9, 1.0, 1.2, 1.4])[starts]
+    samples = list(own * random.normal(1, 0.01, 40))
+    interval = paired(samples, [1.0] * 40, starts)
+    assert interval.low < 0.8 and interval.high > 1.2
+
+
+def test_one_start_says_nothing() -> None:
+    assert paired([2.0, 2.0], [1.0, 1.0], [0, 0]).text() == "2.00 [0.00, inf]"
+    assert change([2.0], [1.0, 1.0]).text() == "2.00 [0.00, inf]"
+
+
 def test_covered_means_the_interval_covers_the_truth() -> None:
-    """The bootstrap's 95 % interval holds the true ratio about as often as it says."""
+    """The 95 % interval holds the true ratio about as often as it says, whatever starts add."""
     random = np.random.default_rng(2)
-    hits = 0
-    for _ in range(100):
-        samples = [list(random.lognormal(0, 0.1, 25)) for _ in range(2)]
-        interval = change(*samples)
+    hits, starts = 0, [n // 5 for n in range(25)]
+    for _ in range(200):
+        samples = random.lognormal(0, 0.1, 5)[starts] * random.lognormal(0, 0.1, 25)
+        interval = paired(list(samples), [1.0] * 25, starts)
         hits += interval.low <= 1 <= interval.high
-    assert 85 <= hits <= 100
+    assert 183 <= hits <= 198
+
+
+def test_two_runs_of_the_same_differ_in_nothing() -> None:
+    """Of 72 comparisons that hold together, one in twenty runs may find anything."""
+    random = np.random.default_rng(4)
+    found = 0
+    for _ in range(20):
+        documents = []
+        for _ in range(2):
+            rows_ = []
+            for number in range(72):
+                starts = [n // 5 for n in range(25)]
+                data = random.lognormal(0, 0.1, 5)[starts] * random.lognormal(0, 0.05, 25)
+                extra = {"adapter": "x", "workload": str(number), "direction": "forward", "threads": 1}
+                extra |= {"copy_s": [1.0] * 25, "starts": starts}
+                rows_.append({"stats": {"data": list(data)}, "extra_info": extra})
+            documents.append({"benchmarks": rows_})
+        found += any(entry.verdict != "no difference seen" for entry in compare(*documents))
+    assert found <= 4
 
 
 @pytest.mark.parametrize("work", workloads(dtypes=["float32"]), ids=lambda w: f"{w.name} {w.direction}")
@@ -182,8 +231,9 @@ def test_what_is_no_benchmark_file(content: str, tmp_path: Path, capsys: pytest.
     assert "x.json: " in capsys.readouterr().err
 
 
-def test_rows_are_over_the_copy_of_their_round(measured: dict[str, Any]) -> None:
+def test_a_row_is_a_number_per_start_over_copies_of_the_same_rounds(measured: dict[str, Any]) -> None:
     row = row_of(measured, "numpy", "softmax", "forward")
     found = rows(measured)["numpy", row["extra_info"]["workload"], "forward", 1]
-    expected = np.asarray(row["stats"]["data"]) / np.asarray(row["extra_info"]["copy_s"])
-    assert found == list(expected)
+    ratios = np.asarray(row["stats"]["data"]) / np.asarray(row["extra_info"]["copy_s"])
+    starts = np.asarray(row["extra_info"]["starts"])
+    assert found == [np.median(ratios[starts == start]) for start in (0, 1)]

@@ -134,9 +134,10 @@ def _parser() -> argparse.ArgumentParser:
     bench = commands.add_parser(
         "bench",
         help="time backends on workloads, forward and with gradients, against the speed of memory",
-        description="Each backend runs in a process of its own, the order changes every round, inputs are "
-        "rotated through more memory than caches hold, and in each round as many bytes are copied. The "
-        "first call, with its compilation, is timed apart. Exit status 1: --compare found something slower.",
+        description="Each backend runs in a process of its own, which is started several times, the order "
+        "changes every round, inputs are rotated through more memory than caches hold, and in each round as "
+        "many bytes are copied. The first call, with its compilation, is timed apart. Exit status 1: "
+        "--compare found something slower.",
     )
     bench.add_argument(
         "workloads", nargs="*", metavar="WORKLOAD", help="workloads whose names contain this (default: all)"
@@ -149,8 +150,13 @@ def _parser() -> argparse.ArgumentParser:
         "--threads", default="1,all", metavar="N,…", help="thread counts, one after another (default: 1,all)"
     )
     bench.add_argument(
-        "--rounds", type=_positive, default=21, metavar="N", help="rounds of samples, at most (default: 21)"
-    )
+        "--starts", type=_positive, default=5, metavar="N",
+        help="how often each process is started anew; intervals need two (default: 5)",
+    )  # fmt: skip
+    bench.add_argument(
+        "--rounds", type=_positive, default=25, metavar="N",
+        help="rounds of samples in all starts together, at most (default: 25)",
+    )  # fmt: skip
     bench.add_argument(
         "--seconds", type=_seconds, default=2.0, metavar="S",
         help="time for the slowest backend of a workload, which limits the rounds (default: 2)",

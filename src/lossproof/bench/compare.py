@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from lossproof.bench.stats import Interval, change
+from lossproof.bench.stats import CONFIDENCE, Interval, change, start_medians
 from lossproof.errors import InputError
 
 Key = tuple[str, str, str, int]
@@ -51,7 +51,10 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def rows(document: Mapping[str, Any]) -> dict[Key, list[float]]:
-    """Each timing over the copy of the same round: what a slower or busier machine changes least."""
+    """Per start, the median of timings over copies of the same rounds.
+
+    A slower or busier machine changes these ratios least.
+    """
     found = {}
     for row in document["benchmarks"]:
         extra = row["extra_info"]
@@ -59,13 +62,19 @@ def rows(document: Mapping[str, Any]) -> dict[Key, list[float]]:
         ratios = np.asarray(row["stats"]["data"], float) / np.asarray(extra["copy_s"], float)
         if ratios.ndim != 1 or not ratios.size or not np.isfinite(ratios).all():
             raise ValueError("no samples")
-        found[key] = [float(ratio) for ratio in ratios]
+        if len(extra["starts"]) != len(ratios):
+            raise ValueError("not a start for each sample")
+        found[key] = [float(ratio) for ratio in start_medians(ratios, extra["starts"])]
     return found
 
 
 def compare(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Compared]:
-    """What both have, in the order of the new file."""
-    before = rows(old)
-    for key, samples in rows(new).items():
-        if key in before:
-            yield Compared(key, change(samples, before[key]))
+    """What both have, in the order of the new file.
+
+    The intervals hold together: the chance that one of them all is wrong is one in twenty (Bonferroni).
+    """
+    before, after = rows(old), rows(new)
+    both = [key for key in after if key in before]
+    confidence = 1 - (1 - CONFIDENCE) / max(len(both), 1)
+    for key in both:
+        yield Compared(key, change(after[key], before[key], confidence))

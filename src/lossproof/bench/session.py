@@ -1,4 +1,4 @@
-"""Time backends on workloads: each in a process of its own, interleaved round by round."""
+"""Time backends on workloads: each in processes of its own, interleaved round by round."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import datetime
 import json
 import os
 import sys
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,8 +20,9 @@ from lossproof.results import environment
 
 LINE_LIMIT = 2**20
 # A timed sample takes at least this long, so that the clock and the pipe do not count.
-SAMPLE_SECONDS = 0.005
-MIN_ROUNDS = 7
+SAMPLE_SECONDS = 0.02
+# Rounds of each start.
+MIN_ROUNDS = 3
 # What is moved to measure the bandwidth of memory alone.
 LARGE_COPY = 2**27
 # Libraries read these when they start their thread pools.
@@ -39,21 +41,28 @@ class Plan:
     choices: Sequence[Choice]
     workloads: Sequence[Workload]
     threads: Sequence[int]
-    rounds: int = 21
+    starts: int = 5
+    """How often each backend's process is started anew."""
+    rounds: int = 25
+    """Of all starts together."""
     seconds: float = 2.0
-    """Per backend, workload and direction; at least ``MIN_ROUNDS`` rounds are made all the same."""
+    """Per backend, workload and direction; each start makes ``MIN_ROUNDS`` rounds all the same."""
     timeout: float = 600.0
 
 
 class Worker:
     """A backend's process; started when it is first asked, and again after it has died."""
 
-    def __init__(self, choice: Choice, threads: int, timeout: float, memory: bool = False) -> None:
+    def __init__(
+        self, choice: Choice, threads: int, timeout: float, cache: str = "", memory: bool = False
+    ) -> None:
         allowed = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
         options = {"adapter": choice.reference, "cpus": allowed[:threads]}
         self._command = [
             "env", *(f"{name}={threads}" for name in _THREAD_VARIABLES),
             *(_MEMORY_VARIABLES if memory else ()),
+            # What torch.compile keeps on disk, so that only the first start's first call compiles.
+            *((f"TORCHINDUCTOR_CACHE_DIR={cache}",) if cache else ()),
             choice.python or sys.executable, "-m", "lossproof.bench.worker", json.dumps(options),
         ]  # fmt: skip
         self._timeout = timeout
@@ -78,12 +87,123 @@ class Worker:
 
 @dataclass
 class _Entry:
-    """One backend on one workload."""
+    """One backend on one workload with one number of threads: what its first start said, and all samples."""
 
-    worker: Worker
+    work: Workload
+    threads: int
     info: Mapping[str, Any]
     prepared: Mapping[str, Any]
     samples: list[float] = field(default_factory=list)
+    copies: list[float] = field(default_factory=list)
+    starts: list[int] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class _Running:
+    """A process that takes part in the rounds of a workload."""
+
+    name: str
+    worker: Worker
+    seconds: float
+    entry: _Entry | None = None
+    """Where its samples go; a process that copies has none."""
+
+
+@dataclass
+class _Session:
+    """The state of a measurement."""
+
+    plan: Plan
+    say: Callable[[str], None]
+    entries: dict[tuple[str, Workload, int], _Entry] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+    limits: dict[str, Any] = field(default_factory=dict)
+
+    def start(self, number: int, threads: int, cache: str) -> None:
+        """Time all workloads, with processes that are started for it."""
+        plan = self.plan
+        copying = {"cpu": Worker(Choice("copy-cpu"), threads, plan.timeout)}
+        if "exponentials_per_second" not in self.limits:
+            self.limits["exponentials_per_second"] = copying["cpu"].ask("exponentials")
+        workers = {}
+        for choice in plan.choices:
+            worker = Worker(choice, threads, plan.timeout, cache)
+            info = worker.ask("start")
+            if info.get("skipped") or "error" in info:
+                self.problems.append(f"{choice.reference}: {info.get('skipped') or info.get('error')}")
+                worker.stop()
+            else:
+                workers[choice] = (worker, info)
+                if info["device"] == "cuda":
+                    copying.setdefault("cuda", Worker(Choice("copy-cuda"), threads, plan.timeout))
+        if not workers:
+            raise LossproofError(f"no backend can run: {'; '.join(dict.fromkeys(self.problems))}")
+        self._measure_bandwidth(copying, threads)
+        for place, work in enumerate(plan.workloads, 1):
+            self.say(
+                f"{threads} thread(s), start {number + 1} of {plan.starts}, "
+                f"{place} of {len(plan.workloads)}: {work.name} {work.direction}"
+            )
+            self._time(work, number, threads, list(workers.values()), copying)
+        for running in [*(worker for worker, _ in workers.values()), *copying.values()]:
+            running.stop()
+
+    def _measure_bandwidth(self, copying: Mapping[str, Worker], threads: int) -> None:
+        for device, copier in copying.items():
+            speeds = self.limits.setdefault("copy_bytes_per_second", {}).setdefault(device, {})
+            if str(threads) not in speeds:
+                copied = copier.ask("prepare", size=LARGE_COPY)
+                speeds[str(threads)] = LARGE_COPY / copied["seconds"] if "seconds" in copied else None
+
+    def _time(
+        self,
+        work: Workload,
+        number: int,
+        threads: int,
+        workers: Sequence[tuple[Worker, Mapping[str, Any]]],
+        copying: Mapping[str, Worker],
+    ) -> None:
+        turns = []
+        for device, copier in copying.items():
+            prepared = copier.ask("prepare", size=work.bytes)
+            if "error" in prepared:
+                raise LossproofError(f"memory cannot be copied: {prepared['error']}")
+            turns.append(_Running(f"copy-{device}", copier, prepared["seconds"]))
+        for worker, info in workers:
+            prepared = worker.ask("prepare", name=work.name, direction=work.direction)
+            if "error" in prepared:
+                self._fault(info["name"], work, prepared["error"])
+            elif "unsupported" not in prepared:
+                entry = self.entries.setdefault(
+                    (info["name"], work, threads), _Entry(work, threads, info, prepared)
+                )
+                turns.append(_Running(info["name"], worker, prepared["seconds"], entry))
+        slowest = max(running.seconds for running in turns)
+        plan = self.plan
+        rounds = min(plan.rounds, int(plan.seconds / max(slowest, SAMPLE_SECONDS))) // plan.starts
+        for turn in range(max(MIN_ROUNDS, rounds)):
+            # Nobody is always first, or always after the same neighbour's heat.
+            first = turn % len(turns)
+            answers = {}
+            for running in [*turns[first:], *turns[:first]]:
+                calls = max(1, round(SAMPLE_SECONDS / running.seconds))
+                answer = running.worker.ask("time", calls=calls)
+                if "error" in answer and running.entry is None:
+                    raise LossproofError(f"memory cannot be copied: {answer['error']}")
+                if "error" in answer:
+                    self._fault(running.name, work, answer["error"])
+                    turns.remove(running)
+                else:
+                    answers[running.name] = answer["seconds"]
+            for running in turns:
+                if running.entry is not None:
+                    device = running.entry.info["device"]
+                    running.entry.samples.append(answers[running.name])
+                    running.entry.copies.append(answers.get(f"copy-{device}", answers["copy-cpu"]))
+                    running.entry.starts.append(number)
+
+    def _fault(self, name: str, work: Workload, message: str) -> None:
+        self.problems.append(f"{name}: {work.name} {work.direction}: {message}")
 
 
 def measure(plan: Plan, say: Callable[[str], None]) -> dict[str, Any]:
@@ -92,93 +212,29 @@ def measure(plan: Plan, say: Callable[[str], None]) -> dict[str, Any]:
     Raises:
         LossproofError: no backend of the plan can run.
     """
-    benchmarks: list[dict[str, Any]] = []
-    problems: list[str] = []
-    limits: dict[str, Any] = {}
+    session = _Session(plan, say)
     for threads in plan.threads:
-        copying = {"cpu": Worker(Choice("copy-cpu"), threads, plan.timeout)}
-        limits.setdefault("exponentials_per_second", copying["cpu"].ask("exponentials"))
-        workers = {}
-        for choice in plan.choices:
-            worker = Worker(choice, threads, plan.timeout)
-            info = worker.ask("start")
-            if info.get("skipped") or "error" in info:
-                problems.append(f"{choice.reference}: {info.get('skipped') or info.get('error')}")
-                worker.stop()
-            else:
-                workers[choice] = (worker, info)
-                device = info["device"]
-                if device == "cuda":
-                    copying.setdefault(device, Worker(Choice("copy-cuda"), threads, plan.timeout))
-        if not workers:
-            raise LossproofError(f"no backend can run: {'; '.join(problems)}")
-        for device, copier in copying.items():
-            copied = copier.ask("prepare", size=LARGE_COPY)
-            speed = limits.setdefault("copy_bytes_per_second", {}).setdefault(device, {})
-            speed[str(threads)] = LARGE_COPY / copied["seconds"] if "seconds" in copied else None
-        for number, work in enumerate(plan.workloads, 1):
-            say(f"{threads} thread(s), {number} of {len(plan.workloads)}: {work.name} {work.direction}")
-            rows, faults = _time(work, threads, workers, copying, plan)
-            benchmarks += rows
-            problems += faults
-        for running in [*(worker for worker, _ in workers.values()), *copying.values()]:
-            running.stop()
-    problems += _add_memory(plan, benchmarks, say)
+        with tempfile.TemporaryDirectory(prefix="lossproof-bench-") as cache:
+            for number in range(plan.starts):
+                session.start(number, threads, cache)
+    # All backends of a workload side by side, one number of threads after the other.
+    order = {work: place for place, work in enumerate(plan.workloads)}
+    found = [entry for entry in session.entries.values() if entry.samples]
+    found.sort(key=lambda entry: (plan.threads.index(entry.threads), order[entry.work]))
+    benchmarks = [_row(entry) for entry in found]
+    problems = session.problems + _add_memory(plan, benchmarks, say)
     return {
-        "machine_info": {**_machine(), "limits": limits},
+        "machine_info": {**_machine(), "limits": session.limits},
         "commit_info": {},
         "benchmarks": benchmarks,
         "problems": list(dict.fromkeys(problems)),
         "datetime": datetime.datetime.now(datetime.UTC).isoformat(),
-        "version": "lossproof bench 1",
+        "version": "lossproof bench 2",
     }
 
 
-def _time(
-    work: Workload,
-    threads: int,
-    workers: Mapping[Choice, tuple[Worker, Mapping[str, Any]]],
-    copying: Mapping[str, Worker],
-    plan: Plan,
-) -> tuple[list[dict[str, Any]], list[str]]:
-    faults = []
-    copies = {
-        device: _Entry(copier, {"name": f"copy-{device}"}, copier.ask("prepare", size=work.bytes))
-        for device, copier in copying.items()
-    }
-    for entry in copies.values():
-        if "error" in entry.prepared:
-            raise LossproofError(f"memory cannot be copied: {entry.prepared['error']}")
-    entries = list(copies.values())
-    for worker, info in workers.values():
-        prepared = worker.ask("prepare", name=work.name, direction=work.direction)
-        if "error" in prepared:
-            faults.append(f"{info['name']}: {work.name} {work.direction}: {prepared['error']}")
-        elif "unsupported" not in prepared:
-            entries.append(_Entry(worker, info, prepared))
-    slowest = max(entry.prepared["seconds"] for entry in entries)
-    rounds = max(MIN_ROUNDS, min(plan.rounds, int(plan.seconds / max(slowest, SAMPLE_SECONDS))))
-    for number in range(rounds):
-        # Nobody is always first, or always after the same neighbour's heat.
-        turn = number % len(entries)
-        for entry in [*entries[turn:], *entries[:turn]]:
-            calls = max(1, round(SAMPLE_SECONDS / entry.prepared["seconds"]))
-            answer = entry.worker.ask("time", calls=calls)
-            if "error" in answer and entry in copies.values():
-                raise LossproofError(f"memory cannot be copied: {answer['error']}")
-            if "error" in answer:
-                faults.append(f"{entry.info['name']}: {work.name} {work.direction}: {answer['error']}")
-                entries.remove(entry)
-            else:
-                entry.samples.append(answer["seconds"])
-    return [
-        _row(work, threads, entry, copies.get(entry.info["device"], copies["cpu"]).samples)
-        for entry in entries[len(copies) :]
-    ], faults
-
-
-def _row(work: Workload, threads: int, entry: _Entry, copy: Sequence[float]) -> dict[str, Any]:
-    info = entry.info
+def _row(entry: _Entry) -> dict[str, Any]:
+    info, work, threads = entry.info, entry.work, entry.threads
     return {
         "group": f"{work.name}, {threads} thread{'s' if threads > 1 else ''}",
         "name": f"{info['name']} {work.name} {work.direction} {threads}",
@@ -201,9 +257,11 @@ def _row(work: Workload, threads: int, entry: _Entry, copy: Sequence[float]) -> 
             "first_call_s": entry.prepared["first_call_s"],
             "warmup_calls": entry.prepared["warmup_calls"],
             "verdicts": entry.prepared["verdicts"],
+            # The start of the process that each sample belongs to.
+            "starts": entry.starts,
             # Copies of as many bytes, one in each round: the limit while this was measured.
-            "copy_s": list(copy),
-            "bandwidth_limit_s": summary(copy)["median"],
+            "copy_s": entry.copies,
+            "bandwidth_limit_s": summary(entry.copies)["median"],
         },
     }
 

@@ -1,18 +1,25 @@
-"""Medians, quartiles and intervals of timings."""
+"""Medians, quartiles and intervals of timings.
+
+What is repeated is the start of a process: where its memory lies, and how large its pages are, varies
+more between two starts than time varies within one. So each start gives one number, its median, and
+the interval of a ratio is Student's, over the logarithms of these numbers.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
-RESAMPLES = 4000
+CONFIDENCE = 0.95
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A ratio with its 95 % interval."""
+    """A ratio with its interval; from 0 to infinity where one start alone says nothing of it."""
 
     ratio: float
     low: float
@@ -40,30 +47,66 @@ def summary(samples: Sequence[float]) -> dict[str, object]:
     }
 
 
-def paired(samples: Sequence[float], others: Sequence[float]) -> Interval:
-    """The median over rounds of the ratio of two timings of one round.
+def paired(samples: Sequence[float], others: Sequence[float], starts: Sequence[int]) -> Interval:
+    """The ratio of timings that were made in the same rounds, over starts of the processes.
 
-    What slows the machine down in a round slows both. The interval is the bootstrap's percentiles.
+    What slows the machine down in a round slows both.
     """
-    return _interval(np.asarray(samples) / np.asarray(others))
+    logs = np.log(start_medians(np.asarray(samples) / np.asarray(others), starts))
+    return _interval(float(np.mean(logs)), _variance(logs), len(logs) - 1, CONFIDENCE)
 
 
-def change(new: Sequence[float], old: Sequence[float]) -> Interval:
-    """The ratio of the medians of two independent sets of samples, with its bootstrap interval."""
-    random = np.random.default_rng(0)
-    after, before = (_medians(np.asarray(data), random) for data in (new, old))
-    low, high = np.percentile(after / before, [2.5, 97.5])
-    return Interval(float(np.median(new) / np.median(old)), float(low), float(high))
+def change(new: Sequence[float], old: Sequence[float], confidence: float = CONFIDENCE) -> Interval:
+    """The ratio of two sets of numbers, each of one start: Welch's interval of unequal variances."""
+    logs = [np.log(np.asarray(data, float)) for data in (new, old)]
+    parts = [_variance(data) for data in logs]
+    difference = float(np.mean(logs[0]) - np.mean(logs[1]))
+    if min(map(len, logs)) < 2:
+        return _interval(difference, math.inf, 0, confidence)
+    spread = sum(v**2 / (len(data) - 1) for v, data in zip(parts, logs, strict=True))
+    # Welch and Satterthwaite's degrees of freedom, rounded down: a slightly wider interval.
+    freedom = int(sum(parts) ** 2 / spread) if spread else sum(map(len, logs)) - 2
+    return _interval(difference, sum(parts), max(freedom, 1), confidence)
 
 
-def _interval(ratios: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> Interval:
-    low, high = np.percentile(_medians(ratios, np.random.default_rng(0)), [2.5, 97.5])
-    return Interval(float(np.median(ratios)), float(low), float(high))
+def start_medians(values: npt.ArrayLike, starts: Sequence[int]) -> npt.NDArray[np.float64]:
+    """The median of each start's values."""
+    values, of = np.asarray(values, float), np.asarray(starts)
+    return np.array([np.median(values[of == start]) for start in np.unique(of)])
 
 
-def _medians(
-    data: np.ndarray[tuple[int, ...], np.dtype[np.float64]], random: np.random.Generator
-) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
-    drawn = random.integers(0, len(data), (RESAMPLES, len(data)))
-    medians: np.ndarray[tuple[int, ...], np.dtype[np.float64]] = np.median(data[drawn], axis=1)
-    return medians
+def _variance(logs: npt.NDArray[np.float64]) -> float:
+    """The variance of their mean."""
+    return float(np.var(logs, ddof=1) / len(logs)) if len(logs) > 1 else math.inf
+
+
+def _interval(log: float, variance: float, freedom: int, confidence: float) -> Interval:
+    if not math.isfinite(variance):
+        return Interval(math.exp(log), 0.0, math.inf)
+    half = student(confidence, freedom) * math.sqrt(variance)
+    return Interval(math.exp(log), math.exp(log - half), math.exp(log + half))
+
+
+def student(confidence: float, freedom: int) -> float:
+    """The t that Student's distribution does not exceed in magnitude with this probability."""
+    low, high = 0.0, 1.0
+    while _within(high, freedom) < confidence:
+        high *= 2
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (middle, high) if _within(middle, freedom) < confidence else (low, middle)
+    return high
+
+
+def _within(t: float, freedom: int) -> float:
+    """P(|T| ≤ t) (Abramowitz and Stegun, 26.7.3 and 26.7.4)."""
+    angle = math.atan(t / math.sqrt(freedom))
+    cosine = math.cos(angle)
+    odd = freedom % 2
+    term = total = cosine if odd else 1.0
+    for k in range(2 + odd, freedom, 2):
+        term *= cosine**2 * (k - 1) / k
+        total += term
+    if not odd:
+        return math.sin(angle) * total
+    return 2 / math.pi * (angle + (math.sin(angle) * total if freedom > 1 else 0))

@@ -24,7 +24,7 @@ from typing import Any
 ROTATED_BYTES = 2**27
 MAX_COPIES = 64
 # Warm-up ends when the last calls agree, or after this many calls or seconds.
-WARM_CALLS, WARM_SECONDS, STEADY = 100, 1.0, 0.05
+WARM_CALLS, WARM_SECONDS, STEADY = 100, 0.5, 0.05
 
 Step = Callable[[], Any]
 

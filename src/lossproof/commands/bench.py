@@ -56,6 +56,7 @@ def _plan(options: argparse.Namespace) -> Plan:
         options.adapter or [Choice(name) for name in available_names()],
         chosen,
         list(dict.fromkeys(counts)),
+        options.starts,
         options.rounds,
         options.seconds,
     )
@@ -70,7 +71,7 @@ def _show(console: Console, document: Mapping[str, Any]) -> None:
             table.add_column(heading, justify="right")
         for row in rows:
             stats, extra = row["stats"], row["extra_info"]
-            limit = paired(extra["copy_s"], stats["data"])
+            limit = paired(extra["copy_s"], stats["data"], extra["starts"])
             peak = extra.get("peak_bytes")
             wrong = [f"{name} {verdict}" for name, verdict in extra["verdicts"].items() if verdict != "pass"]
             table.add_row(

@@ -458,12 +458,14 @@ def _speed(timing: Timing) -> dict[str, Any]:
 
 def _limit_share(row: Mapping[str, Any]) -> str:
     """Copying as many bytes over the time taken, with its interval, where both were measured together."""
-    samples, copies = row["stats"].get("data"), _extra(row, "copy_s")
-    if not isinstance(samples, list) or not isinstance(copies, list) or not samples:
+    samples, copies, starts = row["stats"].get("data"), _extra(row, "copy_s"), _extra(row, "starts")
+    if not (isinstance(samples, list) and isinstance(copies, list) and isinstance(starts, list) and samples):
         return ""
-    if len(samples) != len(copies) or not all(isinstance(x, float) and x > 0 for x in (*samples, *copies)):
+    if not len(samples) == len(copies) == len(starts) or not all(isinstance(n, int) for n in starts):
         return ""
-    return paired(copies, samples).text()
+    if not all(isinstance(x, float) and x > 0 for x in (*samples, *copies)):
+        return ""
+    return paired(copies, samples, starts).text()
 
 
 def _extra(row: Mapping[str, Any], name: str) -> Any:
