@@ -134,13 +134,12 @@ def test_bad_records_are_refused(change: dict[str, object]) -> None:
 
 
 def test_the_figure_of_the_badge(tmp_path: Path) -> None:
-    right, miss = record(Verdict.PASS), record(Verdict.BELOW)
-    assert conformance([]) == ("nothing judged", "#5c5c5c")
-    assert conformance([record(Verdict.UNSUPPORTED)])[0] == "nothing judged"
-    assert conformance([right, record(Verdict.UNSUPPORTED)]) == ("100 %", "#2a7f3b")
-    assert conformance([right] * 9999 + [miss]) == ("99.9 %", "#8a6d00")
-    assert conformance([right, record(Verdict.CRASH)]) == ("50.0 %", "#b42318")
-    write_badge(tmp_path / "b.svg", [right], label="a <&> b")
+    assert conformance({}) == ("nothing judged", "#5c5c5c")
+    assert conformance({Verdict.UNSUPPORTED: 1})[0] == "nothing judged"
+    assert conformance({Verdict.PASS: 1, Verdict.UNSUPPORTED: 1}) == ("100 %", "#2a7f3b")
+    assert conformance({Verdict.PASS: 9999, Verdict.BELOW: 1}) == ("99.9 %", "#8a6d00")
+    assert conformance({Verdict.PASS: 1, Verdict.CRASH: 1}) == ("50.0 %", "#b42318")
+    write_badge(tmp_path / "b.svg", {Verdict.PASS: 1}, label="a <&> b")
     root = ElementTree.parse(tmp_path / "b.svg").getroot()
     assert root.get("aria-label") == "a <&> b: 100 %"
 

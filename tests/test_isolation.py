@@ -118,7 +118,7 @@ def test_python_adapters_are_isolated_in_the_same_way(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["numpy", "torch"])
 def test_isolated_parallel_and_direct_runs_agree(name: str) -> None:
-    pairs = jobs(load_cases(), [])
+    pairs = list(jobs(load_cases(), []))
     here = load_adapter(name)
     if here.adapter is None:
         pytest.skip(str(here.info.skipped))

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from html import escape
 from pathlib import Path
 
 from lossproof.errors import InputError
-from lossproof.results import FAILURES, Record, Verdict
+from lossproof.results import FAILURES, Verdict
 
 _NOT_JUDGED = (Verdict.UNSUPPORTED, Verdict.SKIPPED)
 _GREEN, _YELLOW, _RED, _GREY = "#2a7f3b", "#8a6d00", "#b42318", "#5c5c5c"
@@ -26,30 +26,30 @@ aria-label="{label}: {text}">
 """
 
 
-def conformance(records: Sequence[Record]) -> tuple[str, str]:
+def conformance(verdicts: Mapping[Verdict, int]) -> tuple[str, str]:
     """The figure, the share of judged outputs that are right, and its colour.
 
     Judged are all but those that the backend does not support. Grey: nothing was judged; red:
     something fails; yellow: what is wrong is recorded or only recommended; green: all is right.
     """
-    judged = [record for record in records if record.verdict not in _NOT_JUDGED]
+    judged = sum(number for verdict, number in verdicts.items() if verdict not in _NOT_JUDGED)
     if not judged:
         return "nothing judged", _GREY
-    right = sum(record.verdict in (Verdict.PASS, Verdict.VARIANT) for record in judged)
-    if right == len(judged):
+    right = verdicts.get(Verdict.PASS, 0) + verdicts.get(Verdict.VARIANT, 0)
+    if right == judged:
         return "100 %", _GREEN
     # Rounded down, so that 100 % means all of them.
-    figure = f"{1000 * right // len(judged) / 10:.1f} %"
-    return figure, _RED if any(record.verdict in FAILURES for record in judged) else _YELLOW
+    figure = f"{1000 * right // judged / 10:.1f} %"
+    return figure, _RED if any(verdicts.get(verdict) for verdict in FAILURES) else _YELLOW
 
 
-def write_badge(path: Path, records: Sequence[Record], label: str = "lossproof") -> None:
+def write_badge(path: Path, verdicts: Mapping[Verdict, int], label: str = "lossproof") -> None:
     """Write the badge.
 
     Raises:
         InputError: the file cannot be written.
     """
-    text, colour = conformance(records)
+    text, colour = conformance(verdicts)
     label_length, text_length = 7 * len(label), 7 * len(text)
     left, right = label_length + 10, text_length + 10
     svg = _TEMPLATE.format(

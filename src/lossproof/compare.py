@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -104,47 +105,64 @@ def _compare_floats(actual: Floats, expected: Floats, tolerance: Tolerance, dtyp
         return Comparison(True)
     with np.errstate(invalid="ignore", over="ignore"):
         allowed = tolerance.abs + tolerance.rel * np.abs(expected)
+        if tolerance.zeros:
+            allowed = np.where(expected == 0, 0.0, allowed)
         error = np.abs(actual - expected)
+        # Most outputs are finite and close everywhere; only the others need a closer look.
+        share = error / np.maximum(allowed, 5e-324)
+        worst = int(share.argmax())
+        if share.flat[worst] < 1:
+            return _at(worst, actual, expected, error, allowed, dtype)
         # Infinities have no distance; they are compared for equality below.
-        close = np.isfinite(error) & (error <= allowed)
+        finite = np.isfinite(error)
+        close = finite & (error <= allowed)
         # Near the end of the range an overflow to infinity is a correct rounding.
         overflow = np.isinf(actual) & (np.sign(actual) == np.sign(expected))
         close |= overflow & (np.abs(expected) + allowed >= dtype.overflow_threshold)
         close |= np.isnan(actual) & np.isnan(expected)
         close |= actual == expected
-        if tolerance.zeros:
-            close &= (expected != 0) | (actual == 0)
         flush = (
             ~close
             & (actual == 0)
             # A result within the tolerance could have been subnormal before it was flushed.
             & (np.abs(expected) - allowed < dtype.smallest_normal)
         )
-        ulps = error / dtype.ulp(np.where(np.isfinite(expected), expected, 1.0))
+    error, allowed = np.where(finite, error, np.inf), np.where(finite, allowed, 0.0)
     wrong = ~close & ~flush
-    judged = wrong if wrong.any() else ~flush & np.isfinite(error)
-    if not judged.any():
-        return Comparison(True, flushed=bool(flush.any()))
-    # The worst element: not finite where a number is due first, then by share of the allowed error.
-    with np.errstate(invalid="ignore", over="ignore"):
-        share = np.where(np.isfinite(error), error / np.maximum(allowed, 5e-324), np.inf)
-    share = np.where(judged, share, -1.0)
-    worst = np.unravel_index(int(np.argmax(share)), share.shape)
-    finite = bool(np.isfinite(error[worst]))
-    numbers: tuple[float | None, float | None, float | None] = (
-        (float(error[worst]), float(allowed[worst]), float(ulps[worst])) if finite else (None,) * 3
-    )
-    place = _place(tuple(int(i) for i in worst))
-    seen = f"{place}: {_pair(float(actual[worst]), float(expected[worst]))} is due"
     if not wrong.any():
-        return Comparison(True, "", *numbers, flushed=bool(flush.any()), worst=seen if error[worst] else "")
-    message = f"{int(wrong.sum())} of {wrong.size} elements are wrong, worst at {seen}"
-    if finite:
-        must = "must be exactly 0" if tolerance.zeros and expected[worst] == 0 else (
-            f"off by {error[worst]:.3g} ({ulps[worst]:.3g} ULP), {allowed[worst]:.3g} is allowed"
+        judged, flushed = finite & ~flush, bool(flush.any())
+        if not judged.any():
+            return Comparison(True, flushed=flushed)
+        worst = _worst(error, allowed, judged)
+        return replace(_at(worst, actual, expected, error, allowed, dtype), flushed=flushed)
+    found = _at(_worst(error, allowed, wrong), actual, expected, error, allowed, dtype)
+    message = f"{int(wrong.sum())} of {wrong.size} elements are wrong, worst at {found.worst}"
+    if found.error is not None:
+        must = "must be exactly 0" if tolerance.zeros and found.allowed == 0 else (
+            f"off by {found.error:.3g} ({found.error_ulp:.3g} ULP), {found.allowed:.3g} is allowed"
         )  # fmt: skip
         message += f", {must}"
-    return Comparison(False, message, *numbers, worst=seen)
+    return replace(found, ok=False, message=message)
+
+
+def _worst(error: Floats, allowed: Floats, judged: npt.NDArray[np.bool_]) -> int:
+    """Of the judged: not finite where a number is due first, then by share of the allowed error."""
+    with np.errstate(over="ignore"):
+        return int(np.where(judged, error / np.maximum(allowed, 5e-324), -1.0).argmax())
+
+
+def _at(
+    worst: int, actual: Floats, expected: Floats, error: Floats, allowed: Floats, dtype: FloatType
+) -> Comparison:
+    """The comparison at one element, by its place in the flattened tensor."""
+    off, due = float(error.flat[worst]), float(expected.flat[worst])
+    seen = ""
+    if off:
+        place = _place(tuple(map(int, np.unravel_index(worst, expected.shape))))
+        seen = f"{place}: {_pair(float(actual.flat[worst]), due)} is due"
+    if not math.isfinite(off):
+        return Comparison(True, worst=seen)
+    return Comparison(True, "", off, float(allowed.flat[worst]), off / dtype.ulp(due), worst=seen)
 
 
 def _place(index: tuple[int, ...]) -> str:

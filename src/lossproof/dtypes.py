@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import ml_dtypes
@@ -43,11 +44,10 @@ class FloatType:
             return float("inf")
         return self.largest * (1 + self.unit_roundoff / (2 - 2 * self.unit_roundoff))
 
-    def ulp(self, value: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        """Distance between neighbouring numbers of the format at ``value`` (float64, any shape)."""
-        _, exponent = np.frexp(np.clip(np.abs(value), self.smallest_normal, self.largest))
-        distance: npt.NDArray[np.float64] = np.ldexp(1.0, exponent - self.precision)
-        return distance
+    def ulp(self, value: float) -> float:
+        """Distance between neighbouring numbers of the format at a finite ``value``."""
+        _, exponent = math.frexp(min(max(abs(value), self.smallest_normal), self.largest))
+        return math.ldexp(1.0, exponent - self.precision)
 
 
 def _float_type(name: str, dtype: npt.DTypeLike) -> FloatType:

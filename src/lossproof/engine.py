@@ -176,9 +176,11 @@ def judge(case: Case, dtype: str, output: str, answer: Answer) -> tuple[Verdict,
 
 def small_text(array: npt.NDArray[Any]) -> str:
     """A small array as nested lists with nine digits."""
-    if array.ndim:
-        return "[" + ", ".join(map(small_text, array)) + "]"
-    return f"{float(array):.9g}"
+    return _nested_text(array.astype(np.float64).tolist())
+
+
+def _nested_text(values: float | list[Any]) -> str:
+    return f"[{', '.join(map(_nested_text, values))}]" if isinstance(values, list) else f"{values:.9g}"
 
 
 def describe(error: BaseException) -> str:

@@ -77,7 +77,7 @@ def _scaled(z: npt.NDArray[np.uint64], n: int) -> npt.NDArray[np.int64]:
     return (((z >> np.uint64(32)) * np.uint64(n)) >> np.uint64(32)).astype(np.int64)
 
 
-@lru_cache(maxsize=16)
+@lru_cache(maxsize=64)
 def signs(seed: int, count: int) -> npt.NDArray[np.float64]:
     """A pattern of +1 and −1 (the top bit of each output), for the sums that stand for big tensors."""
     return 1.0 - 2.0 * (splitmix64(seed, count) >> np.uint64(63)).astype(np.float64)

@@ -1,4 +1,4 @@
-"""Results on disk as they come, so that a run that is killed loses nothing and can be resumed.
+"""Records on disk as they come: a run that is killed loses nothing, and a long one needs no memory for them.
 
 While ``--json FILE`` is being made, ``FILE.partial`` holds one JSON line per case and dtype. It is
 removed when the run is complete.
@@ -8,50 +8,61 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+import tempfile
+from array import array
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import lossproof
-from lossproof.case import Case
 from lossproof.errors import InputError, LossproofError
 from lossproof.results import AdapterInfo, Record, record_from_json
+from lossproof.select import Selection
 
 Key = tuple[str, str, str]
 
 
 class Journal:
-    """The growing file beside a results file.
+    """The growing file beside a results file, or a nameless one; iterable over the records of the run.
 
     Raises:
         LossproofError: ``resume`` finds a file of other cases or another lossproof, or one that
             cannot be read or written.
     """
 
-    def __init__(self, results: Path, cases: Sequence[Case], resume: bool) -> None:
-        self.path = results.with_name(results.name + ".partial")
-        self.done: dict[Key, list[Record]] = {}
+    def __init__(self, results: Path | None, cases: Selection, resume: bool) -> None:
+        # Where the lines of an earlier run begin, and in their order those of this one.
+        self._done: dict[Key, int] = {}
+        self._lines = array("q")
         self._infos: dict[str, AdapterInfo] = {}
+        self.path = results and results.with_name(results.name + ".partial")
+        self._file = self._open(resume)
+        self._end = self._file.seek(0, 2)
         head = {"lossproof": lossproof.__version__, "cases": _digest(cases)}
-        complete = self._read(head) if resume and self.path.exists() else 0
-        try:
-            self._file = self.path.open("r+b" if complete else "wb")
-        except OSError as error:
-            raise InputError(self.path, None, f"cannot be written: {error.strerror}") from None
+        self._end = self._read(head) if self._end else 0
         # A line that was being written when the run was killed is cut off.
-        self._file.seek(complete)
-        self._file.truncate()
-        if not complete:
+        self._file.truncate(self._end)
+        if not self._end:
             self._write(head)
+
+    def _open(self, resume: bool) -> IO[bytes]:
+        if self.path is None:
+            return tempfile.TemporaryFile()
+        try:
+            return self.path.open("r+b" if resume and self.path.exists() else "w+b")
+        except OSError as error:
+            raise self._fault(None, f"cannot be written: {error.strerror}") from None
+
+    def _fault(self, line: int | None, message: str) -> InputError:
+        return InputError(self.path or "the run's records", line, message)
 
     def _read(self, head: Mapping[str, str]) -> int:
         """Take in what is there; returns the length of the lines that are whole."""
-        try:
-            lines = self.path.read_bytes().split(b"\n")
-        except OSError as error:
-            raise InputError(self.path, None, f"cannot be read: {error.strerror}") from None
         complete = 0
-        for number, line in enumerate(lines[:-1], 1):
+        self._file.seek(0)
+        for number, line in enumerate(self._file, 1):
+            if not line.endswith(b"\n"):
+                break
             try:
                 entry = json.loads(line)
                 if number == 1:
@@ -64,13 +75,11 @@ class Journal:
                     info = AdapterInfo(**entry["adapter"])
                     self._infos[info.name] = info
                 else:
-                    rows = [record_from_json(row) for row in entry["results"]]
-                    self.done[rows[0].adapter, rows[0].case, rows[0].dtype] = rows
+                    first, *_ = [record_from_json(row) for row in entry["results"]]
+                    self._done[first.adapter, first.case, first.dtype] = complete
             except (ValueError, KeyError, TypeError, IndexError, AttributeError):
-                raise InputError(
-                    self.path, number, "is not a line that lossproof wrote; remove the file"
-                ) from None
-            complete += len(line) + 1
+                raise self._fault(number, "is not a line that lossproof wrote; remove the file") from None
+            complete += len(line)
         return complete
 
     def begin(self, info: AdapterInfo) -> None:
@@ -89,28 +98,52 @@ class Journal:
                 f"{info.version} on {info.device}; remove it, or run without --resume"
             )
 
+    def has(self, adapter: str, case: str, dtype: str) -> bool:
+        """Whether an earlier run got that far."""
+        return (adapter, case, dtype) in self._done
+
     def add(self, rows: Iterable[Record]) -> None:
         """Keep the records of one case and dtype."""
+        place = self._end
         self._write({"results": [row.to_json() for row in rows]})
+        self._lines.append(place)
+
+    def recall(self, adapter: str, case: str, dtype: str) -> list[Record]:
+        """The records of an earlier run, which become this run's."""
+        place = self._done[adapter, case, dtype]
+        self._lines.append(place)
+        return self._at(place)
+
+    def __iter__(self) -> Iterator[Record]:
+        for place in self._lines:
+            yield from self._at(place)
+
+    def _at(self, place: int) -> list[Record]:
+        self._file.seek(place)
+        return [record_from_json(row) for row in json.loads(self._file.readline())["results"]]
 
     def _write(self, entry: Mapping[str, Any]) -> None:
+        line = json.dumps(entry, allow_nan=False, separators=(",", ":")).encode() + b"\n"
         try:
-            self._file.write(json.dumps(entry, allow_nan=False, separators=(",", ":")).encode() + b"\n")
+            self._file.seek(self._end)
+            self._file.write(line)
             self._file.flush()
         except OSError as error:
-            raise InputError(self.path, None, f"cannot be written: {error.strerror}") from None
+            raise self._fault(None, f"cannot be written: {error.strerror}") from None
+        self._end += len(line)
 
     def close(self, complete: bool) -> None:
         """Close the file, and remove it if the run is complete."""
         self._file.close()
-        if complete:
+        if complete and self.path is not None:
             self.path.unlink()
 
 
-def _digest(cases: Sequence[Case]) -> str:
+def _digest(cases: Selection) -> str:
     """Changes with the content of the case files and the choice of cases."""
     digest = hashlib.sha256()
-    for path in dict.fromkeys(case.path for case in cases):
+    for path in cases.files:
         digest.update(path.read_bytes())
-    digest.update("\n".join(case.id for case in cases).encode())
+    for identifier in cases.ids:
+        digest.update(identifier.encode() + b"\n")
     return digest.hexdigest()

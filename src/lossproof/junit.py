@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from itertools import groupby
 from pathlib import Path
-from xml.etree import ElementTree
+from xml.sax.saxutils import XMLGenerator
+from xml.sax.xmlreader import AttributesImpl
 
 from lossproof.errors import InputError
 from lossproof.gate import Gate
@@ -18,34 +21,54 @@ _FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]"
 
 
 def write_junit(
-    path: Path, adapters: Sequence[AdapterInfo], records: Sequence[Record], gate: Gate = DEFAULT_GATE
+    path: Path, adapters: Sequence[AdapterInfo], records: Iterable[Record], gate: Gate = DEFAULT_GATE
 ) -> None:
-    """One suite per adapter, one test per output; what is wrong but does not fail the run is skipped."""
-    root = ElementTree.Element("testsuites", name="lossproof")
-    for info in adapters:
-        own = [record for record in records if record.adapter == info.name]
-        tags = [_tag(record, gate) for record in own]
-        suite = ElementTree.SubElement(
-            root, "testsuite", name=_clean(info.name), tests=str(len(own)),
-            failures=str(tags.count("failure")), errors=str(tags.count("error")),
-            skipped=str(tags.count("skipped")),
-        )  # fmt: skip
-        for record, tag in zip(own, tags, strict=True):
-            test = ElementTree.SubElement(
-                suite, "testcase",
-                classname=_clean(f"{info.name}.{record.function}"),
-                name=_clean(f"{record.case}[{record.dtype}-{record.output}]"),
-            )  # fmt: skip
-            message = _clean(f"{record.verdict}: {record.message}")
-            if tag == "skipped":
-                ElementTree.SubElement(test, "skipped", message=message)
-            elif tag is not None:
-                element = ElementTree.SubElement(test, tag, type=str(record.verdict), message=message)
-                element.text = _clean(f"{record.clause}: {record.message}")
+    """One suite per adapter, one test per output; what is wrong but does not fail the run is skipped.
+
+    ``records`` are gone through twice, adapter by adapter: a suite says first how many there are.
+    """
+    tags = Counter((record.adapter, _tag(record, gate)) for record in records)
+    suites = groupby(records, key=lambda record: record.adapter)
+    pending = next(suites, None)
     try:
-        ElementTree.ElementTree(root).write(path, encoding="utf-8", xml_declaration=True)
+        with path.open("w", encoding="utf-8") as file:
+            xml = XMLGenerator(file, "utf-8", short_empty_elements=True)
+            xml.startDocument()
+            xml.startElement("testsuites", AttributesImpl({"name": "lossproof"}))
+            for info in adapters:
+                counts = {tag: tags[info.name, tag] for tag in (None, "failure", "error", "skipped")}
+                attributes = {
+                    "name": _clean(info.name), "tests": str(sum(counts.values())),
+                    "failures": str(counts["failure"]), "errors": str(counts["error"]),
+                    "skipped": str(counts["skipped"]),
+                }  # fmt: skip
+                xml.startElement("testsuite", AttributesImpl(attributes))
+                if pending is not None and pending[0] == info.name:
+                    for record in pending[1]:
+                        _write_test(xml, record, _tag(record, gate))
+                    pending = next(suites, None)
+                xml.endElement("testsuite")
+            xml.endElement("testsuites")
+            xml.endDocument()
     except OSError as error:
         raise InputError(path, None, f"cannot be written: {error.strerror}") from None
+
+
+def _write_test(xml: XMLGenerator, record: Record, tag: str | None) -> None:
+    attributes = {
+        "classname": _clean(f"{record.adapter}.{record.function}"),
+        "name": _clean(f"{record.case}[{record.dtype}-{record.output}]"),
+    }
+    xml.startElement("testcase", AttributesImpl(attributes))
+    message = _clean(f"{record.verdict}: {record.message}")
+    if tag == "skipped":
+        xml.startElement(tag, AttributesImpl({"message": message}))
+        xml.endElement(tag)
+    elif tag is not None:
+        xml.startElement(tag, AttributesImpl({"type": str(record.verdict), "message": message}))
+        xml.characters(_clean(f"{record.clause}: {record.message}"))
+        xml.endElement(tag)
+    xml.endElement("testcase")
 
 
 def _tag(record: Record, gate: Gate) -> str | None:

@@ -126,13 +126,13 @@ def write_json(path: Path, adapters: Sequence[AdapterInfo], records: Iterable[Re
         "environment": environment(),
         "adapters": [adapter.to_json() for adapter in adapters],
     }
-    text = json.dumps(head, indent=1, allow_nan=False)[:-2]
-    rows = ",\n".join(
-        "  " + json.dumps(record.to_json(), allow_nan=False, ensure_ascii=False) for record in records
-    )
-    content = f'{text},\n "results": [\n{rows}\n ]\n}}\n'
+    between = f'{json.dumps(head, indent=1, allow_nan=False)[:-2]},\n "results": [\n  '
     try:
-        path.write_text(content, encoding="utf-8")
+        with path.open("w", encoding="utf-8") as file:
+            for record in records:
+                file.write(between + json.dumps(record.to_json(), allow_nan=False, ensure_ascii=False))
+                between = ",\n  "
+            file.write("\n ]\n}\n" if between == ",\n  " else f"{between.rstrip()}\n ]\n}}\n")
     except OSError as error:
         raise InputError(path, None, f"cannot be written: {error.strerror}") from None
 

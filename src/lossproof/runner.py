@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import warnings
+from collections import deque
 from collections.abc import Generator, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from queue import SimpleQueue
 
 from lossproof.adapter import Adapter
@@ -15,17 +16,17 @@ from lossproof.remote import RemoteAdapter
 from lossproof.results import Record, Verdict
 
 
-def jobs(cases: Iterable[Case], dtypes: Sequence[str]) -> list[tuple[Case, str]]:
+def jobs(cases: Iterable[Case], dtypes: Sequence[str]) -> Iterator[tuple[Case, str]]:
     """The pairs to run; ``dtypes`` empty means all that each case lists."""
-    return [(case, d) for case in cases for d in case.dtypes if not dtypes or d in dtypes]
+    return ((case, d) for case in cases for d in case.dtypes if not dtypes or d in dtypes)
 
 
 def run_here(loaded: Loaded, pairs: Iterable[tuple[Case, str]]) -> Iterator[list[Record]]:
     """Run one pair after the other; yields the records of one pair at a time."""
-    for case, dtype in pairs:
-        # Overflows and invalid operations are what many cases are about.
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+    # Overflows and invalid operations are what many cases are about.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for case, dtype in pairs:
             yield _run_pair(loaded, loaded.adapter, case, dtype)
 
 
@@ -37,7 +38,7 @@ def _run_pair(loaded: Loaded, adapter: Adapter | None, case: Case, dtype: str) -
 
 
 def run_parallel(
-    loaded: Loaded, pairs: Sequence[tuple[Case, str]], processes: int
+    loaded: Loaded, pairs: Iterable[tuple[Case, str]], processes: int
 ) -> Generator[list[Record]]:
     """Run on several processes of the adapter; yields what ``run_here`` does, in the same order.
 
@@ -50,7 +51,7 @@ def run_parallel(
     twins = [first]
     # None stands for a process that is not started yet; each starts in its own thread.
     idle: SimpleQueue[RemoteAdapter | None] = SimpleQueue()
-    for twin in [first, *[None] * (min(processes, len(pairs)) - 1)]:
+    for twin in [first, *[None] * (processes - 1)]:
         idle.put(twin)
 
     def run_pair(pair: tuple[Case, str]) -> list[Record]:
@@ -68,7 +69,14 @@ def run_parallel(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            yield from pool.map(run_pair, pairs)
+            # A few pairs ahead of what is yielded, so that memory does not grow with their number.
+            ahead: deque[Future[list[Record]]] = deque()
+            for pair in pairs:
+                ahead.append(pool.submit(run_pair, pair))
+                if len(ahead) > 4 * processes:
+                    yield ahead.popleft().result()
+            while ahead:
+                yield ahead.popleft().result()
         except BaseException:
             # Ctrl-C: threads that wait for an answer need not wait any longer.
             for twin in twins:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import re
 import sys
 import textwrap
 from collections.abc import Iterable, Iterator
@@ -332,7 +333,7 @@ def _generator_source() -> Iterator[str]:
         generator.splitmix64, generator.round_significand, generator._scaled, generator.generate,
         generator.signs.__wrapped__,
     ):  # fmt: skip
-        source = textwrap.dedent(inspect.getsource(function)).replace("@lru_cache(maxsize=16)\n", "")
+        source = re.sub(r"@lru_cache.*\n", "", textwrap.dedent(inspect.getsource(function)))
         yield _without_annotations(source)
 
 

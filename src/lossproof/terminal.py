@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
@@ -12,8 +11,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from lossproof.gate import Gate
-from lossproof.results import FAILURES, AdapterInfo, Record, Verdict
+from lossproof.results import FAILURES, AdapterInfo, Verdict
+from lossproof.tally import Tally
 
 STYLES = {
     Verdict.PASS: "green",
@@ -45,9 +44,7 @@ def progress(label: str) -> Iterator[Callable[[int, int], None]]:
         yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
-def show_adapter(
-    console: Console, info: AdapterInfo, records: Sequence[Record], verbose: bool, gate: Gate
-) -> None:
+def show_adapter(console: Console, info: AdapterInfo, tally: Tally) -> None:
     """The table of one backend: functions against verdicts, then what is wrong."""
     if info.skipped is not None:
         console.print(Text(f"{info.name}: skipped, {info.skipped}", style="dim"))
@@ -55,70 +52,52 @@ def show_adapter(
     console.print()
     title = f"{info.name}  ({info.backend} {info.version}, {info.device})"
     console.print(Text(title, style="bold"))
-    verdicts = [v for v in Verdict if any(r.verdict is v for r in records)]
+    seen = tally.verdicts
+    verdicts = [v for v in Verdict if seen[v]]
     table = Table(box=None, pad_edge=False, header_style="dim")
     table.add_column("function", no_wrap=True)
     for verdict in verdicts:
         table.add_column(str(verdict), justify="right")
     table.add_column("worst of bound", justify="right")
-    for function in dict.fromkeys(record.function for record in records):
-        rows = [record for record in records if record.function == function]
-        counts = Counter(record.verdict for record in rows)
+    for function, counts in tally.functions.items():
         cells = [
             Text(str(counts[v]) if counts[v] else "·", style=STYLES[v] if counts[v] else "dim")
             for v in verdicts
         ]
-        table.add_row(function, *cells, _worst_share(rows))
+        share = tally.worst_share.get(function)
+        table.add_row(function, *cells, "" if share is None else f"{share:.2f}")
     console.print(table)
-    listed = {Verdict.DEVIATION, Verdict.BELOW, Verdict.UNSUPPORTED} | FAILURES if verbose else set()
-    _list_records(console, [r for r in records if gate.fails(r) or r.verdict in listed], verbose)
+    _list_records(console, tally)
 
 
-def _worst_share(records: Sequence[Record]) -> str:
-    """Largest error of what passes, as a share of what is allowed."""
-    shares = [
-        record.error / record.allowed
-        for record in records
-        if record.verdict in (Verdict.PASS, Verdict.VARIANT) and record.error and record.allowed
-    ]
-    return f"{max(shares):.2f}" if shares else ""
-
-
-def _list_records(console: Console, records: Sequence[Record], verbose: bool) -> None:
-    for record in records if verbose else records[:MAX_LISTED]:
+def _list_records(console: Console, tally: Tally) -> None:
+    for record in tally.listed:
         console.print(
             f"[{STYLES[record.verdict]}]{record.verdict:>11}[/]  {escape(record.case)} "
             f"{record.dtype} {record.output}  [dim]({record.clause})[/] {escape(record.message)}",
             highlight=False, soft_wrap=True,
         )  # fmt: skip
-    if not verbose and len(records) > MAX_LISTED:
-        console.print(f"… and {len(records) - MAX_LISTED} more; --verbose or --json shows them all")
+    if tally.limit is not None and tally.failures > tally.limit:
+        console.print(f"… and {tally.failures - tally.limit} more; --verbose or --json shows them all")
 
 
 def show_summary(
-    console: Console,
-    records: Sequence[Record],
-    adapters: Sequence[AdapterInfo],
-    seconds: float,
-    gate: Gate,
+    console: Console, tallies: Sequence[tuple[AdapterInfo, Tally]], cases: int, seconds: float
 ) -> None:
     """The closing lines: one verdict per backend."""
     console.print()
-    for info in adapters:
+    for info, tally in tallies:
         if info.skipped is not None:
             continue
-        own = [record for record in records if record.adapter == info.name]
-        failures = sum(map(gate.fails, own))
-        tolerated = sum(map(gate.tolerated, own))
-        counts = Counter(record.verdict for record in own)
+        counts = tally.verdicts
         shown = (Verdict.DEVIATION, Verdict.BELOW, Verdict.UNSUPPORTED)
         extras = [f"{counts[v]} {v}" for v in shown if counts[v]]
-        if tolerated:
-            extras.append(f"{tolerated} no worse than the baseline")
+        if tally.tolerated:
+            extras.append(f"{tally.tolerated} no worse than the baseline")
         text = Text(f"{info.name}: ")
-        if failures:
-            text.append(f"{_count(failures, 'failure')}", style="bold red")
-        elif own and counts[Verdict.UNSUPPORTED] == len(own):
+        if tally.failures:
+            text.append(f"{_count(tally.failures, 'failure')}", style="bold red")
+        elif counts and counts[Verdict.UNSUPPORTED] == tally.outputs:
             text.append("nothing to judge, no case is supported", style="yellow")
         elif FAILURES & counts.keys():
             text.append("wrong, but not worse than --fail-on and --baseline allow", style="yellow")
@@ -126,11 +105,12 @@ def show_summary(
             text.append("conforms except for recorded deviations", style="yellow")
         else:
             text.append("conforms", style="green")
-        text.append(f"  ({', '.join([_count(len(own), 'output'), *extras])})", style="dim")
+        text.append(f"  ({', '.join([_count(tally.outputs, 'output'), *extras])})", style="dim")
         console.print(text)
-    cases = len({record.case for record in records})
+    outputs = sum(tally.outputs for _, tally in tallies)
     console.print(
-        f"{_count(cases, 'case')}, {_count(len(records), 'output')} in {seconds:.1f} s", style="dim"
+        f"{_count(cases if outputs else 0, 'case')}, {_count(outputs, 'output')} in {seconds:.1f} s",
+        style="dim",
     )
 
 

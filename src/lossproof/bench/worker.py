@@ -211,19 +211,13 @@ class Backend(Timed):
         gc.collect()
         with suppress(OSError, AttributeError):
             ctypes.CDLL(None).malloc_trim(0)
-        device = _device_memory(self.loaded.info.backend, self.loaded.info.device)
-        before = _status("VmRSS")
-        try:
-            Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # resets the peak
-        except OSError:
-            before = None
+        info = self.loaded.info
+        host = _tensorflow_memory() if info.backend in ("tensorflow", "keras") else _process_memory()
+        device = _device_memory(info.backend, info.device)
         result = next(self.steps)()
-        peak = _status("VmHWM")
+        peaks = {"host": host() if host else None, "device": device() if device else None}
         del result
-        return {
-            "host": None if before is None or peak is None else max(peak - before, 0),
-            "device": device() if device else None,
-        }
+        return peaks
 
 
 def _copies(size: int) -> int:
@@ -264,6 +258,27 @@ def _status(field: str) -> int | None:
             if line.startswith(field):
                 return int(line.split()[1]) * 1024
     return None
+
+
+def _process_memory() -> Callable[[], int] | None:
+    """A reader of what the process has grown by at its largest since now."""
+    before = _status("VmRSS")
+    try:
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # resets the peak
+    except OSError:
+        return None
+    if before is None:
+        return None
+    return lambda: max((_status("VmHWM") or before) - before, 0)
+
+
+def _tensorflow_memory() -> Callable[[], int]:
+    """The same by TensorFlow's own count: it keeps memory that it has used, so the process does not grow."""
+    import tensorflow as tf
+
+    tf.config.experimental.reset_memory_stats("CPU:0")
+    before = tf.config.experimental.get_memory_info("CPU:0")["current"]
+    return lambda: int(tf.config.experimental.get_memory_info("CPU:0")["peak"]) - before
 
 
 def _device_memory(backend: str, device: str) -> Callable[[], int] | None:

@@ -27,7 +27,7 @@ MAX_CASES = 20
 def explain(options: argparse.Namespace) -> int:
     """Print what a case says and what each backend makes of it."""
     console = Console(width=None if sys.stdout.isatty() else 120)
-    cases = select_cases([options.case], [])
+    cases = list(select_cases([options.case], []))
     choices = options.adapter or [Choice(name) for name in available_names()]
     loaded = [load_adapter(choice.reference, python=choice.python) for choice in choices]
     for case in cases[:MAX_CASES]:

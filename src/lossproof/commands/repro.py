@@ -14,7 +14,7 @@ from lossproof.select import select_cases
 
 def repro(options: argparse.Namespace) -> int:
     """Print the script."""
-    cases = select_cases([options.case], [])
+    cases = list(select_cases([options.case], []))
     if len(cases) != 1:
         raise LossproofError(f"{options.case!r} names {len(cases)} cases; repro takes one")
     (case,) = cases

@@ -5,8 +5,10 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from itertools import tee
 from pathlib import Path
 
 from rich.console import Console
@@ -24,28 +26,26 @@ from lossproof.registry import Loaded, available_names, load_adapter
 from lossproof.remote import RemoteAdapter
 from lossproof.results import AdapterInfo, Record, Verdict, read_json, write_json
 from lossproof.runner import jobs, run_parallel
-from lossproof.select import select_cases
-from lossproof.terminal import progress, show_adapter, show_summary
-
-Pairs = Sequence[tuple[Case, str]]
+from lossproof.select import Selection, select_cases
+from lossproof.tally import Tally
+from lossproof.terminal import MAX_LISTED, progress, show_adapter, show_summary
 
 
 def run(options: argparse.Namespace) -> int:
     """Run, print one table per backend, write the files asked for."""
     _check(options)
     cases = select_cases(options.cases, options.function)
-    uncertified = [case for case in cases if case.expected is None]
-    if uncertified:
-        raise uncertified[0].complain("has no expectation yet; run lossproof certify --write")
-    pairs = jobs(cases, options.dtype)
-    if not pairs:
+    if cases.uncertified is not None:
+        raise cases.uncertified.complain("has no expectation yet; run lossproof certify --write")
+    total = cases.pairs(options.dtype)
+    if not total:
         raise LossproofError("no case is left after --dtype")
     gate = Gate(options.fail_on, _baseline(options.baseline))
     start = time.perf_counter()
     console = Console(width=None if sys.stdout.isatty() else 120)
-    journal = Journal(options.json, cases, options.resume) if options.json else None
-    adapters: list[AdapterInfo] = []
-    records: list[Record] = []
+    # Records that a file is made of are kept on disk until it is; the tables need counts alone.
+    journal = Journal(options.json, cases, options.resume) if options.json or options.junit else None
+    tallies: list[tuple[AdapterInfo, Tally]] = []
     complete = False
     try:
         for choice in options.adapter or [Choice(name) for name in available_names()]:
@@ -58,41 +58,81 @@ def run(options: argparse.Namespace) -> int:
             info = loaded.info
             if choice.reference != info.name:
                 info = replace(info, reference=choice.reference)
-            if info.name in {known.name for known in adapters}:
+            if info.name in {known.name for known, _ in tallies}:
                 raise LossproofError(f"two adapters are called {info.name!r}; rename one")
             if not options.cases and not options.function:
                 # Only a run over all cases can tell that a deviation names none of them.
-                loaded.deviations.check_ids(case.id for case in cases)
-            adapters.append(info)
-            # Backends that are not there are named once; asked for, each case is skipped.
-            wanted = pairs if options.adapter or info.skipped is None else []
+                loaded.deviations.check_ids(cases.ids)
+            tally = Tally(gate, None if options.verbose else MAX_LISTED)
+            tallies.append((info, tally))
             if journal is not None:
                 journal.begin(info)
-            before = len(records)
-            with progress(info.name) as update:
-                _run_adapter(loaded, wanted, options.jobs, journal, records, update)
-            show_adapter(console, info, records[before:], options.verbose, gate)
+            # Backends that are not there are named once; asked for, each case is skipped.
+            if options.adapter or info.skipped is None:
+                with progress(info.name) as update:
+                    for number, rows in enumerate(_run_adapter(loaded, cases, options, journal), 1):
+                        tally.add(rows)
+                        update(number, total)
+            show_adapter(console, info, tally)
         complete = True
     except KeyboardInterrupt:
-        if journal is not None:
+        if options.json:
+            outputs = sum(tally.outputs for _, tally in tallies)
             print(
-                f"lossproof: {len(records)} outputs so far are in {options.json}; "
+                f"lossproof: {outputs} outputs so far are in {options.json}; "
                 "the same command with --resume completes it",
                 file=sys.stderr,
             )
         raise
     finally:
         # An interrupted run keeps what it has.
-        if options.json:
-            write_json(options.json, adapters, records)
-        if options.junit:
-            write_junit(options.junit, adapters, records, gate)
-        if options.badge:
-            write_badge(options.badge, records)
+        _write_files(options, tallies, journal, gate)
         if journal is not None:
             journal.close(complete)
-    show_summary(console, records, adapters, time.perf_counter() - start, gate)
-    return 1 if any(map(gate.fails, records)) else 0
+    show_summary(console, tallies, cases.count(options.dtype), time.perf_counter() - start)
+    return 1 if any(tally.failures for _, tally in tallies) else 0
+
+
+def _run_adapter(
+    loaded: Loaded, cases: Selection, options: argparse.Namespace, journal: Journal | None
+) -> Iterator[list[Record]]:
+    """The records of each pair, in order; those of an earlier run are not made again."""
+    name = loaded.info.name
+
+    def known(case: Case, dtype: str) -> bool:
+        return journal is not None and journal.has(name, case.id, dtype)
+
+    # The runner may be a few pairs ahead.
+    pairs, ahead = tee(jobs(cases, options.dtype))
+    fresh = run_parallel(loaded, (pair for pair in ahead if not known(*pair)), options.jobs)
+    try:
+        for case, dtype in pairs:
+            if journal is not None and known(case, dtype):
+                yield journal.recall(name, case.id, dtype)
+                continue
+            rows = next(fresh)
+            if journal is not None:
+                journal.add(rows)
+            yield rows
+    finally:
+        fresh.close()
+        if isinstance(loaded.adapter, RemoteAdapter):
+            loaded.adapter.close()
+
+
+def _write_files(
+    options: argparse.Namespace,
+    tallies: Sequence[tuple[AdapterInfo, Tally]],
+    journal: Journal | None,
+    gate: Gate,
+) -> None:
+    adapters = [info for info, _ in tallies]
+    if options.json and journal is not None:
+        write_json(options.json, adapters, journal)
+    if options.junit and journal is not None:
+        write_junit(options.junit, adapters, journal, gate)
+    if options.badge:
+        write_badge(options.badge, sum((tally.verdicts for _, tally in tallies), Counter()))
 
 
 def _check(options: argparse.Namespace) -> None:
@@ -109,30 +149,3 @@ def _check(options: argparse.Namespace) -> None:
 
 def _baseline(path: Path | None) -> dict[Key, Verdict]:
     return {} if path is None else {key(record): record.verdict for record in read_json(path).records}
-
-
-def _run_adapter(
-    loaded: Loaded,
-    pairs: Pairs,
-    processes: int,
-    journal: Journal | None,
-    records: list[Record],
-    update: Callable[[int, int], None],
-) -> None:
-    name = loaded.info.name
-    done = {} if journal is None else journal.done
-    left = [(case, dtype) for case, dtype in pairs if (name, case.id, dtype) not in done]
-    fresh = run_parallel(loaded, left, processes)
-    try:
-        for number, (case, dtype) in enumerate(pairs, 1):
-            rows = done.get((name, case.id, dtype))
-            if rows is None:
-                rows = next(fresh)
-                if journal is not None:
-                    journal.add(rows)
-            records += rows
-            update(number, len(pairs))
-    finally:
-        fresh.close()
-        if isinstance(loaded.adapter, RemoteAdapter):
-            loaded.adapter.close()
