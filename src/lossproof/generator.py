@@ -49,7 +49,9 @@ def generate(spec: Mapping[str, Any]) -> npt.NDArray[Any]:
     if kind == "one_hot":
         *rows, classes = shape
         picked = _scaled(splitmix64(spec["seed"], math.prod(rows)), classes)
-        return np.eye(classes, dtype=np.float64)[picked].reshape(shape)
+        hot = np.zeros((len(picked), classes))
+        hot[np.arange(len(picked)), picked] = 1.0
+        return hot.reshape(shape)
     z = splitmix64(spec["seed"], count)
     if kind == "integers":
         first, end = int(spec.get("low", 0)), int(spec["high"])

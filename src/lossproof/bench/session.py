@@ -170,7 +170,9 @@ class _Session:
                 raise LossproofError(f"memory cannot be copied: {prepared['error']}")
             turns.append(_Running(f"copy-{device}", copier, prepared["seconds"]))
         for worker, info in workers:
-            prepared = worker.ask("prepare", name=work.name, direction=work.direction)
+            # What was right in one start is right in the next; judging takes longer than timing.
+            judged = (info["name"], work, threads) not in self.entries
+            prepared = worker.ask("prepare", name=work.name, direction=work.direction, judged=judged)
             if "error" in prepared:
                 self._fault(info["name"], work, prepared["error"])
             elif "unsupported" not in prepared:

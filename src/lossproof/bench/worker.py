@@ -24,7 +24,7 @@ from typing import Any
 ROTATED_BYTES = 2**27
 MAX_COPIES = 64
 # Warm-up ends when the last calls agree, or after this many calls or seconds.
-WARM_CALLS, WARM_SECONDS, STEADY = 100, 0.5, 0.05
+WARM_CALLS, WARM_SECONDS, STEADY = 100, 0.3, 0.05
 
 Step = Callable[[], Any]
 
@@ -164,8 +164,8 @@ class Backend(Timed):
         }  # fmt: skip
         return {**answer, "device_name": getattr(self.loaded.adapter, "device_name", "")}
 
-    def prepare(self, name: str, direction: str) -> dict[str, Any]:
-        """Make the step, time its first call, judge its result, warm up."""
+    def prepare(self, name: str, direction: str, judged: bool = True) -> dict[str, Any]:
+        """Make the step, time its first call, judge its result where that is wanted, warm up."""
         from lossproof.bench.workload import workloads
         from lossproof.engine import Answer, bind, judge, numpy_arrays
         from lossproof.errors import Unsupported
@@ -190,11 +190,14 @@ class Backend(Timed):
         except Unsupported as reason:
             return {"unsupported": str(reason)}
         first = time.perf_counter() - start
-        value, gradients = result if work.backward else (result, {})
-        outputs = {"value": value, **{f"gradients.{n}": g for n, g in gradients.items()}}
-        answer = Answer({n: adapter.to_numpy(output) for n, output in outputs.items()})
-        verdicts = {n: str(judge(work.case, work.dtype, n, answer)[0]) for n in outputs}
-        del result, value, gradients, outputs, answer
+        verdicts = {}
+        if judged:
+            value, gradients = result if work.backward else (result, {})
+            outputs = {"value": value, **{f"gradients.{n}": g for n, g in gradients.items()}}
+            answer = Answer({n: adapter.to_numpy(output) for n, output in outputs.items()})
+            verdicts = {n: str(judge(work.case, work.dtype, n, answer)[0]) for n in outputs}
+            del value, gradients, outputs, answer
+        del result
         size = sum(array.nbytes for array in numpy_arrays(work.case, work.dtype).values())
         given = [arrays, *(bind(adapter, work.case, work.dtype)[1] for _ in range(_copies(size) - 1))]
         self.steps = itertools.cycle([lambda g=g: stepped(g) for g in given])  # type: ignore[misc]
