@@ -123,7 +123,7 @@ class NumpyAdapter(Adapter):
     # -- cross entropy -----------------------------------------------------------------------
 
     def cross_entropy(self, probabilities: Array, target: Array, *, axis: int, reduction: str) -> Array:
-        loss = _row_losses(lambda p, y: -np.sum(_times_log(y, p), axis=-1), axis, probabilities, target)
+        loss = _row_losses(lambda p, y: -_times_log(y, p).sum(axis=-1), axis, probabilities, target)
         return _reduce(loss, reduction).astype(probabilities.dtype)
 
     def _grad_cross_entropy(
@@ -185,7 +185,7 @@ class NumpyAdapter(Adapter):
                 loss[rows] = cost if weight is None else _product(_wide(weight)[k], cost)
         if reduction == "mean":
             total = _label_weight(labels, weight, ignore_index)
-            return np.asarray(np.sum(loss) / total).astype(logits.dtype)
+            return np.asarray(loss.sum() / total).astype(logits.dtype)
         return _reduce(loss.reshape(labels.shape), reduction).astype(logits.dtype)
 
     def _grad_sparse_softmax_cross_entropy(
@@ -427,7 +427,7 @@ def _elementwise_loss(
         return _map(function, dtype, *arrays, **optional)
     total = np.float64(0)
     for _, losses in _elements(function, arrays, optional):
-        total += np.sum(losses)
+        total += losses.sum()
     return np.asarray(total / np.float64(arrays[0].size) if reduction == "mean" else total).astype(dtype)
 
 
@@ -540,13 +540,13 @@ def _product(weight: Array, cost: Array) -> Array:
 
 def _product_sum(weight: Array, cost: Array) -> Array:
     """Σ weight · cost along rows, in the same sense."""
-    total = np.sum(weight * cost, axis=-1)
+    total = (weight * cost).sum(axis=-1)
     # A product that is NaN makes its sum NaN, and there are fewer sums to look at.
-    return np.sum(_product(weight, cost), axis=-1) if np.isnan(total).any() else total
+    return _product(weight, cost).sum(axis=-1) if np.isnan(total).any() else total
 
 
 def _row_sum(x: Array) -> Array:
-    return np.sum(x, axis=-1, keepdims=True)
+    return x.sum(axis=-1, keepdims=True)
 
 
 def _inside(p: Array) -> Array:
@@ -604,7 +604,7 @@ def _logistic_slope(x: Array, positive: Array, negative: Array) -> Array:
 
 def _shifted(x: Array, axis: int, out: Array | None = None) -> Array:
     """x − max x; a +inf is treated as the limit: 0 for it, −inf for the finite."""
-    top = np.max(x, axis=axis, keepdims=True, initial=-np.inf)
+    top = x.max(axis=axis, keepdims=True, initial=-np.inf)
     if not np.isinf(top).any():
         return np.subtract(x, top, out=out)
     # Two infinities (or none but −inf) have no limit: ∞ − ∞ makes the row NaN.
@@ -616,7 +616,7 @@ def _softmax(x: Array, axis: int, out: Array | None = None, scale: Array | None 
     """The softmax, times a scale of every row; may work in ``out``."""
     powers = _shifted(x, axis, out)
     np.exp(powers, out=powers)
-    total = np.sum(powers, axis=axis, keepdims=True)
+    total = powers.sum(axis=axis, keepdims=True)
     if scale is None:
         powers /= total
     else:
@@ -626,7 +626,7 @@ def _softmax(x: Array, axis: int, out: Array | None = None, scale: Array | None 
 
 def _log_softmax(x: Array, axis: int, out: Array | None = None) -> Array:
     shifted = _shifted(x, axis, out)
-    shifted -= np.log(np.sum(np.exp(shifted), axis=axis, keepdims=True))
+    shifted -= np.log(np.exp(shifted).sum(axis=axis, keepdims=True))
     return shifted
 
 
@@ -635,7 +635,7 @@ def _label_cost(x: Array, labels: Array) -> Array:
     powers = _shifted(x, -1)
     shifted = powers[np.arange(len(labels)), labels]
     np.exp(powers, out=powers)
-    return np.log(np.sum(powers, axis=-1)) - shifted
+    return np.log(powers.sum(axis=-1)) - shifted
 
 
 def _smoothed(target: Array, axis: int, label_smoothing: float) -> Array:
