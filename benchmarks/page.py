@@ -1,6 +1,6 @@
-"""Write the tables of docs/speed.md from a file of ``lossproof bench --json``.
+"""Write the tables of docs/speed.md from files of ``lossproof bench --json``.
 
-python benchmarks/page.py benchmarks/results/cpu.json
+python benchmarks/page.py benchmarks/results/cpu.json benchmarks/results/numpy.json
 """
 
 from __future__ import annotations
@@ -10,11 +10,23 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from lossproof.bench.compare import read
-from lossproof.bench.stats import paired
+from lossproof.bench.compare import Key, read, rows
+from lossproof.bench.stats import change, paired
 
 PAGE = Path(__file__).parent.parent / "docs" / "speed.md"
-MARK = "<!-- tables: python benchmarks/page.py FILE -->"
+# What follows a mark, to the next heading of the second level, is written anew.
+BACKENDS, REFERENCE = (f"<!-- tables: python benchmarks/page.py, {n} file -->" for n in ("first", "second"))
+
+Found = Mapping[Key, Mapping[str, Any]]
+
+
+def by_key(document: Mapping[str, Any]) -> Found:
+    """The rows by backend, workload, direction and number of threads."""
+    return {
+        (e["adapter"], e["workload"], e["direction"], e["threads"]): row
+        for row in document["benchmarks"]
+        for e in [row["extra_info"]]
+    }
 
 
 def cell(row: Mapping[str, Any] | None) -> str:
@@ -29,38 +41,69 @@ def cell(row: Mapping[str, Any] | None) -> str:
     return f"{times}; {100 * share.ratio:.3g} % [{100 * share.low:.3g}, {100 * share.high:.3g}]{mark}"
 
 
-def tables(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+def mebibytes(row: Mapping[str, Any]) -> str:
+    """Peak memory, where it is known."""
+    peak = row["extra_info"].get("peak_bytes")
+    return "" if peak is None else f"{peak / 2**20:.3g}"
+
+
+def backends(document: Mapping[str, Any]) -> Iterator[str]:
     """One table per workload and dtype."""
-    found = {
-        (e["workload"], e["adapter"], e["direction"], e["threads"]): row
-        for row in rows
-        for e in [row["extra_info"]]
-    }
+    found = by_key(document)
     threads = list(dict.fromkeys(key[3] for key in found))
     columns = [(d, t) for d in ("forward", "forward+backward") for t in threads]
-    for workload in dict.fromkeys(key[0] for key in found):
+    for workload in dict.fromkeys(key[1] for key in found):
         yield f"\n### {workload}\n"
         heads = [f"{d}, {t} thread{'s' if t > 1 else ''}" for d, t in columns]
         yield f"| backend | {' | '.join(heads)} | first call (s) | peak MiB |"
         yield "| --- |" + " --- |" * (len(heads) + 2)
-        for adapter in dict.fromkeys(key[1] for key in found if key[0] == workload):
-            own = [found.get((workload, adapter, d, t)) for d, t in columns]
-            last = next(row for row in reversed(own) if row is not None)["extra_info"]
-            peak = last.get("peak_bytes")
-            cells = [
-                *map(cell, own),
-                f"{last['first_call_s']:.3g}",
-                "" if peak is None else f"{peak / 2**20:.3g}",
-            ]
-            yield f"| {last['backend']} | {' | '.join(cells)} |"
+        for adapter in dict.fromkeys(key[0] for key in found if key[1] == workload):
+            own = [found.get((adapter, workload, d, t)) for d, t in columns]
+            last = next(row for row in reversed(own) if row is not None)
+            extra = last["extra_info"]
+            cells = [*map(cell, own), f"{extra['first_call_s']:.3g}", mebibytes(last)]
+            yield f"| {extra['backend']} | {' | '.join(cells)} |"
+
+
+def reference(document: Mapping[str, Any]) -> Iterator[str]:
+    """The NumPy adapter beside what it was, SciPy and scikit-learn: one row per workload and direction."""
+    found, starts = by_key(document), rows(document)
+    heads = [
+        "workload",
+        "before",
+        "now",
+        "SciPy",
+        "now / SciPy",
+        "scikit-learn",
+        "peak MiB of the first three",
+    ]
+    yield f"\n| {' | '.join(heads)} |\n|{' --- |' * len(heads)}"
+    for name, workload, direction, threads in found:
+        if name != "numpy":
+            continue
+        before, scipy, sklearn = (
+            (other, workload, direction, threads) for other in ("numpy-before", "scipy", "sklearn")
+        )
+        now = (name, workload, direction, threads)
+        ratio = change(starts[now], starts[scipy]).text() if scipy in found else ""
+        peaks = ", ".join(mebibytes(found[key]) for key in (before, now, scipy) if key in found)
+        cells = [f"{workload}, {direction}", *(cell(found.get(key)) for key in (before, now, scipy))]
+        yield f"| {' | '.join([*cells, ratio, cell(found.get(sklearn)), peaks])} |"
+
+
+def replaced(text: str, mark: str, lines: Sequence[str]) -> str:
+    """The page with these lines after the mark."""
+    start = text.index(mark) + len(mark)
+    following = text.find("\n## ", start)
+    after = "" if following < 0 else text[following:]
+    return text[:start] + "\n" + "\n".join(lines) + "\n" + after
 
 
 def main() -> None:
-    """Replace what follows the mark."""
-    document = read(Path(sys.argv[1]))
-    text = PAGE.read_text(encoding="utf-8")
-    before = text[: text.index(MARK) + len(MARK)]
-    PAGE.write_text(before + "\n" + "\n".join(tables(document["benchmarks"])) + "\n", encoding="utf-8")
+    """Replace what follows the marks."""
+    first, second = (read(Path(argument)) for argument in sys.argv[1:3])
+    text = replaced(PAGE.read_text(encoding="utf-8"), BACKENDS, list(backends(first)))
+    PAGE.write_text(replaced(text, REFERENCE, list(reference(second))), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 
 from lossproof.bench.compare import compare, rows
+from lossproof.bench.session import Worker
 from lossproof.bench.stats import change, paired, student, summary
 from lossproof.bench.workload import _FLOPS, Workload, workloads
-from lossproof.cli import main
+from lossproof.cli import Choice, main
 
 SMALL = ["bench", "classification-128x1000 float32", "--threads", "1", "--starts", "2", "--seconds", "0.05"]
 
@@ -237,3 +238,11 @@ def test_a_row_is_a_number_per_start_over_copies_of_the_same_rounds(measured: di
     ratios = np.asarray(row["stats"]["data"]) / np.asarray(row["extra_info"]["copy_s"])
     starts = np.asarray(row["extra_info"]["starts"])
     assert found == [np.median(ratios[starts == start]) for start in (0, 1)]
+
+
+def test_allocator_is_set_alike_for_all(measured: dict[str, Any]) -> None:
+    """Timed processes keep freed memory and the file says so; those whose memory is measured give it back."""
+    setting = measured["machine_info"]["allocator"]
+    assert "MALLOC_MMAP_MAX_=0" in setting
+    timed, weighed = (Worker(Choice("numpy"), 1, 1.0, memory=memory)._command for memory in (False, True))
+    assert set(setting) <= set(timed) and not set(setting) & set(weighed)
