@@ -123,7 +123,7 @@ class NumpyAdapter(Adapter):
     # -- cross entropy -----------------------------------------------------------------------
 
     def cross_entropy(self, probabilities: Array, target: Array, *, axis: int, reduction: str) -> Array:
-        loss = _row_losses(lambda p, y: -_times_log(y, p).sum(axis=-1), axis, probabilities, target)
+        loss = _row_losses(lambda p, y: -_sum(_times_log(y, p), axis=-1), axis, probabilities, target)
         return _reduce(loss, reduction).astype(probabilities.dtype)
 
     def _grad_cross_entropy(
@@ -185,7 +185,7 @@ class NumpyAdapter(Adapter):
                 loss[rows] = cost if weight is None else _product(_wide(weight)[k], cost)
         if reduction == "mean":
             total = _label_weight(labels, weight, ignore_index)
-            return np.asarray(loss.sum() / total).astype(logits.dtype)
+            return np.asarray(_sum(loss) / total).astype(logits.dtype)
         return _reduce(loss.reshape(labels.shape), reduction).astype(logits.dtype)
 
     def _grad_sparse_softmax_cross_entropy(
@@ -427,7 +427,7 @@ def _elementwise_loss(
         return _map(function, dtype, *arrays, **optional)
     total = np.float64(0)
     for _, losses in _elements(function, arrays, optional):
-        total += losses.sum()
+        total += _sum(losses)
     return np.asarray(total / np.float64(arrays[0].size) if reduction == "mean" else total).astype(dtype)
 
 
@@ -540,13 +540,18 @@ def _product(weight: Array, cost: Array) -> Array:
 
 def _product_sum(weight: Array, cost: Array) -> Array:
     """Σ weight · cost along rows, in the same sense."""
-    total = (weight * cost).sum(axis=-1)
+    total = _sum(weight * cost, axis=-1)
     # A product that is NaN makes its sum NaN, and there are fewer sums to look at.
-    return _product(weight, cost).sum(axis=-1) if np.isnan(total).any() else total
+    return _sum(_product(weight, cost), axis=-1) if np.isnan(total).any() else total
+
+
+def _sum(x: Array, **options: Any) -> Array:
+    """``np.sum``; the method saves a microsecond."""
+    return x.sum(**options)
 
 
 def _row_sum(x: Array) -> Array:
-    return x.sum(axis=-1, keepdims=True)
+    return _sum(x, axis=-1, keepdims=True)
 
 
 def _inside(p: Array) -> Array:
@@ -616,7 +621,7 @@ def _softmax(x: Array, axis: int, out: Array | None = None, scale: Array | None 
     """The softmax, times a scale of every row; may work in ``out``."""
     powers = _shifted(x, axis, out)
     np.exp(powers, out=powers)
-    total = powers.sum(axis=axis, keepdims=True)
+    total = _sum(powers, axis=axis, keepdims=True)
     if scale is None:
         powers /= total
     else:
@@ -626,7 +631,7 @@ def _softmax(x: Array, axis: int, out: Array | None = None, scale: Array | None 
 
 def _log_softmax(x: Array, axis: int, out: Array | None = None) -> Array:
     shifted = _shifted(x, axis, out)
-    shifted -= np.log(np.exp(shifted).sum(axis=axis, keepdims=True))
+    shifted -= np.log(_sum(np.exp(shifted), axis=axis, keepdims=True))
     return shifted
 
 
@@ -635,7 +640,7 @@ def _label_cost(x: Array, labels: Array) -> Array:
     powers = _shifted(x, -1)
     shifted = powers[np.arange(len(labels)), labels]
     np.exp(powers, out=powers)
-    return np.log(powers.sum(axis=-1)) - shifted
+    return np.log(_sum(powers, axis=-1)) - shifted
 
 
 def _smoothed(target: Array, axis: int, label_smoothing: float) -> Array:

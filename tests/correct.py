@@ -535,6 +535,7 @@ def narrow_share(v: Any, reduction: str, count: Any) -> Any:
 
 THROUGHOUT: dict[str, Any] = {
     "np": SumsInFloat32(),
+    "_sum": SumsInFloat32().sum,
     "_wide": lambda x: x,
     "_reduce": narrow_reduce,
     "_share": narrow_share,
