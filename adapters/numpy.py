@@ -70,7 +70,7 @@ class NumpyAdapter(Adapter):
         difference = np.abs(_wide(prediction) - _wide(target))
         scale = np.max(difference, axis=axis, keepdims=True, initial=0)
         scale = np.where(np.isfinite(scale) & (scale > 0), scale, 1).astype(difference.dtype)
-        distance = np.sqrt(np.sum((difference / scale) ** 2, axis=axis))
+        distance = np.sqrt(_sum((difference / scale) ** 2, axis=axis))
         return (distance * np.squeeze(scale, axis)).astype(prediction.dtype)
 
     def _grad_euclidean_distance(
@@ -667,7 +667,7 @@ def _label_weight(labels: Array, weight: Array | None, ignore_index: int | None)
     counts = _counting(labels, ignore_index)
     if weight is None:
         return np.float64(np.count_nonzero(counts))
-    return np.sum(_wide(weight)[labels[counts]], dtype=np.float64)
+    return _sum(_wide(weight)[labels[counts]], dtype=np.float64)
 
 
 def _binary_cross_entropy(p: Array, y: Array) -> Array:

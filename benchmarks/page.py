@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from lossproof.bench.compare import Key, read, rows
+from lossproof.bench.compare import Key, key_of, read, rows
 from lossproof.bench.stats import change, paired
 
 PAGE = Path(__file__).parent.parent / "docs" / "speed.md"
@@ -22,11 +22,7 @@ Found = Mapping[Key, Mapping[str, Any]]
 
 def by_key(document: Mapping[str, Any]) -> Found:
     """The rows by backend, workload, direction and number of threads."""
-    return {
-        (e["adapter"], e["workload"], e["direction"], e["threads"]): row
-        for row in document["benchmarks"]
-        for e in [row["extra_info"]]
-    }
+    return {key_of(row): row for row in document["benchmarks"]}
 
 
 def cell(row: Mapping[str, Any] | None) -> str:

@@ -513,14 +513,9 @@ class LossInBfloat16(LossInHalf):
     half = ml_dtypes.bfloat16
 
 
-class SumsInFloat32:
-    """NumPy whose sums of half precision accumulate, and stay, in float32."""
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(np, name)
-
-    def sum(self, x: Any, **options: Any) -> Any:
-        return np.sum(x, **{"dtype": np.promote_types(np.asarray(x).dtype, np.float32), **options})
+def sum_in_float32(x: Any, **options: Any) -> Any:
+    """Sums of half precision accumulate, and stay, in float32."""
+    return np.sum(x, **{"dtype": np.promote_types(np.asarray(x).dtype, np.float32), **options})
 
 
 def narrow_reduce(loss: Any, reduction: str) -> Any:
@@ -534,8 +529,7 @@ def narrow_share(v: Any, reduction: str, count: Any) -> Any:
 
 
 THROUGHOUT: dict[str, Any] = {
-    "np": SumsInFloat32(),
-    "_sum": SumsInFloat32().sum,
+    "_sum": sum_in_float32,
     "_wide": lambda x: x,
     "_reduce": narrow_reduce,
     "_share": narrow_share,

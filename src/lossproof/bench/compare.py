@@ -50,6 +50,12 @@ def read(path: Path) -> dict[str, Any]:
     return dict(document)
 
 
+def key_of(row: Mapping[str, Any]) -> Key:
+    """Backend, workload, direction and number of threads of a row of the file."""
+    extra = row["extra_info"]
+    return extra["adapter"], extra["workload"], extra["direction"], int(extra["threads"])
+
+
 def rows(document: Mapping[str, Any]) -> dict[Key, list[float]]:
     """Per start, the median of timings over copies of the same rounds.
 
@@ -58,13 +64,12 @@ def rows(document: Mapping[str, Any]) -> dict[Key, list[float]]:
     found = {}
     for row in document["benchmarks"]:
         extra = row["extra_info"]
-        key = (extra["adapter"], extra["workload"], extra["direction"], int(extra["threads"]))
         ratios = np.asarray(row["stats"]["data"], float) / np.asarray(extra["copy_s"], float)
         if ratios.ndim != 1 or not ratios.size or not np.isfinite(ratios).all():
             raise ValueError("no samples")
         if len(extra["starts"]) != len(ratios):
             raise ValueError("not a start for each sample")
-        found[key] = [float(ratio) for ratio in start_medians(ratios, extra["starts"])]
+        found[key_of(row)] = [float(ratio) for ratio in start_medians(ratios, extra["starts"])]
     return found
 
 
