@@ -10,17 +10,22 @@ from pathlib import Path
 
 import numpy as np
 
-from lossproof.bench.compare import Key, read, rows
+from lossproof.bench.compare import Key, key_of, read
+from lossproof.bench.stats import start_medians
 
 
 def ratios(path: Path, reference: str) -> dict[Key, float]:
-    """Each backend's time over the reference's, by medians over starts."""
-    medians = {key: float(np.median(values)) for key, values in rows(read(path)).items()}
-    return {
-        key: value / medians[reference, *key[1:]]
-        for key, value in medians.items()
-        if key[0] != reference and (reference, *key[1:]) in medians
-    }
+    """Each backend's time over the reference's in the same rounds, by the median over starts."""
+    found = {key_of(row): row for row in read(path)["benchmarks"]}
+    own = {}
+    for key, row in found.items():
+        other = found.get((reference, *key[1:]))
+        starts = row["extra_info"]["starts"]
+        # A backend that failed on the way has other rounds, which pair with none.
+        if key[0] != reference and other and other["extra_info"]["starts"] == starts:
+            pairs = np.asarray(row["stats"]["data"]) / np.asarray(other["stats"]["data"])
+            own[key] = float(np.median(start_medians(pairs, starts)))
+    return own
 
 
 def main() -> None:
