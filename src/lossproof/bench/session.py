@@ -31,8 +31,9 @@ _THREAD_VARIABLES = (
     "TF_NUM_INTEROP_THREADS",
 )  # fmt: skip
 # Memory that a call has freed serves the next one, as in a long training run. By default glibc decides
-# anew in every process whether it gives large blocks back, and some frameworks then take 3 times as long.
-_TIMING_VARIABLES = ("MALLOC_MMAP_MAX_=0", f"MALLOC_TRIM_THRESHOLD_={2**40}")
+# anew in every process whether it gives large blocks back, and some frameworks then take 3 times as long;
+# arenas of threads give them back even beyond the threshold, so there is one arena.
+_TIMING_VARIABLES = ("MALLOC_MMAP_MAX_=0", f"MALLOC_TRIM_THRESHOLD_={2**40}", "MALLOC_ARENA_MAX=1")
 # Every large block is mapped anew and given back at once, so that memory in use is memory seen.
 _MEMORY_VARIABLES = ("MALLOC_MMAP_THRESHOLD_=65536", "MALLOC_TRIM_THRESHOLD_=0")
 
