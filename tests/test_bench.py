@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -246,3 +248,24 @@ def test_allocator_is_set_alike_for_all(measured: dict[str, Any]) -> None:
     assert "MALLOC_MMAP_MAX_=0" in setting
     timed, weighed = (Worker(Choice("numpy"), 1, 1.0, memory=memory)._command for memory in (False, True))
     assert set(setting) <= set(timed) and not set(setting) & set(weighed)
+
+
+def test_agreement_tells_drift_from_noise(tmp_path: Path) -> None:
+    """A machine on which one backend slows by half: starts agree with their neighbours alone."""
+    rows_ = []
+    for name, times in {"numpy": [2.0] * 8, "other": [2.0, 2.0, 2.0, 2.0, 3.0, 3.0, 3.0, 3.0]}.items():
+        extra = {"adapter": name, "workload": "w", "direction": "forward", "threads": 1}
+        extra |= {"copy_s": [1.0] * 8, "starts": list(range(8))}
+        rows_.append({"stats": {"data": times}, "extra_info": extra})
+    path = tmp_path / "run.json"
+    path.write_text(json.dumps({"benchmarks": rows_}), encoding="utf-8")
+    script = Path(__file__).parent.parent / "benchmarks" / "agreement.py"
+
+    def agreement(*paths: Path) -> str:
+        command = [sys.executable, script, "numpy", *paths]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+    assert "two runs: 1 ratios, 1 agree" in agreement(path, path)
+    assert "first and last starts: 1 ratios, 0 agree" in agreement(path)
+    assert "all within 50.0 %:\n  other, w, forward, 1: 1 and 1.5" in agreement(path)
+    assert "every second start: 1 ratios, 1 agree" in agreement(path)
