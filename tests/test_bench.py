@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 from lossproof.bench.compare import compare, rows
-from lossproof.bench.session import Worker
+from lossproof.bench import session
+from lossproof.bench.session import Plan, Worker
 from lossproof.bench.stats import change, paired, student, summary
 from lossproof.bench.workload import _FLOPS, Workload, workloads
 from lossproof.cli import Choice, main
@@ -248,6 +249,27 @@ def test_allocator_is_set_alike_for_all(measured: dict[str, Any]) -> None:
     assert "MALLOC_MMAP_MAX_=0" in setting
     timed, weighed = (Worker(Choice("numpy"), 1, 1.0, memory=memory)._command for memory in (False, True))
     assert set(setting) <= set(timed) and not set(setting) & set(weighed)
+
+
+@pytest.mark.parametrize(("direction", "known"), [("forward", True), ("forward+backward", False)])
+def test_memory_that_a_backend_keeps(direction: str, known: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A call that needs no new memory is no peak where results are large; a scalar has room anywhere."""
+
+    class Frugal:
+        def __init__(self, *_: Any, **__: Any) -> None: ...
+
+        def ask(self, do: str, **_: Any) -> dict[str, Any]:
+            return {"name": "frugal", "device": "cpu", "seconds": 1.0, "host": 0}
+
+        def stop(self) -> None: ...
+
+    monkeypatch.setattr(session, "Worker", Frugal)
+    (work,) = (w for w in workloads(["l2_loss"], ["float32"]) if w.direction == direction)
+    extra = {"adapter": "frugal", "workload": work.name, "direction": direction}
+    row: dict[str, Any] = {"extra_info": extra}
+    problems = session._add_memory(Plan([Choice("frugal")], [work], [1]), [row], lambda _: None)
+    assert row["extra_info"]["peak_bytes"] == (0 if known else None)
+    assert bool(problems) is not known
 
 
 def test_agreement_tells_drift_from_noise(tmp_path: Path) -> None:

@@ -35,7 +35,8 @@ _THREAD_VARIABLES = (
 # arenas of threads give them back even beyond the threshold, so there is one arena.
 _TIMING_VARIABLES = ("MALLOC_MMAP_MAX_=0", f"MALLOC_TRIM_THRESHOLD_={2**40}", "MALLOC_ARENA_MAX=1")
 # Every large block is mapped anew and given back at once, so that memory in use is memory seen.
-_MEMORY_VARIABLES = ("MALLOC_MMAP_THRESHOLD_=65536", "MALLOC_TRIM_THRESHOLD_=0")
+LARGE_RESULT = 2**16
+_MEMORY_VARIABLES = (f"MALLOC_MMAP_THRESHOLD_={LARGE_RESULT}", "MALLOC_TRIM_THRESHOLD_=0")
 
 
 @dataclass(frozen=True)
@@ -289,7 +290,9 @@ def _add_memory(plan: Plan, benchmarks: Sequence[dict[str, Any]], say: Callable[
                 continue
             peak = worker.ask("memory")
             by_place[info["name"], work.name, work.direction] = peak
-            if (peak.get("host") or 0) < work.result_bytes // 2 and info["device"] == "cpu":
+            # Results of less than some pages may have room in what the process has already.
+            large = info["device"] == "cpu" and work.result_bytes >= LARGE_RESULT
+            if large and (peak.get("host") or 0) < work.result_bytes // 2:
                 keeping.add(info["name"])
         worker.stop()
     for row in benchmarks:
