@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lossproof.bench.compare import compare, rows
 from lossproof.bench import session
+from lossproof.bench.compare import compare, rows
 from lossproof.bench.session import Plan, Worker
 from lossproof.bench.stats import change, paired, student, summary
 from lossproof.bench.workload import _FLOPS, Workload, workloads
