@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from lossproof.bench.compare import Key, key_of, read
+from lossproof.bench.compare import Key, by_key, read
 from lossproof.bench.stats import start_medians
 
 Ratios = Mapping[Key, npt.NDArray[np.float64]]
@@ -22,7 +22,7 @@ Ratios = Mapping[Key, npt.NDArray[np.float64]]
 
 def ratios(path: Path, reference: str) -> Ratios:
     """Each backend's time over the reference's in the same rounds: one number, the median, for each start."""
-    found = {key_of(row): row for row in read(path)["benchmarks"]}
+    found = by_key(read(path))
     own = {}
     for key, row in found.items():
         other = found.get((reference, *key[1:]))

@@ -10,19 +10,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from lossproof.bench.compare import Key, key_of, read, rows
+from lossproof.bench.compare import by_key, read, rows
 from lossproof.bench.stats import change, paired
 
 PAGE = Path(__file__).parent.parent / "docs" / "speed.md"
 # What follows a mark, to the next heading of the second level, is written anew.
 BACKENDS, REFERENCE = (f"<!-- tables: python benchmarks/page.py, {n} file -->" for n in ("first", "second"))
-
-Found = Mapping[Key, Mapping[str, Any]]
-
-
-def by_key(document: Mapping[str, Any]) -> Found:
-    """The rows by backend, workload, direction and number of threads."""
-    return {key_of(row): row for row in document["benchmarks"]}
 
 
 def cell(row: Mapping[str, Any] | None) -> str:

@@ -56,6 +56,11 @@ def key_of(row: Mapping[str, Any]) -> Key:
     return extra["adapter"], extra["workload"], extra["direction"], int(extra["threads"])
 
 
+def by_key(document: Mapping[str, Any]) -> dict[Key, Mapping[str, Any]]:
+    """The rows of the file."""
+    return {key_of(row): row for row in document["benchmarks"]}
+
+
 def rows(document: Mapping[str, Any]) -> dict[Key, list[float]]:
     """Per start, the median of timings over copies of the same rounds.
 

@@ -34,7 +34,7 @@ _THREAD_VARIABLES = (
 # anew in every process whether it gives large blocks back, and some frameworks then take 3 times as long;
 # arenas of threads give them back even beyond the threshold, so there is one arena.
 _TIMING_VARIABLES = ("MALLOC_MMAP_MAX_=0", f"MALLOC_TRIM_THRESHOLD_={2**40}", "MALLOC_ARENA_MAX=1")
-# Every large block is mapped anew and given back at once, so that memory in use is memory seen.
+# Every block of this size is mapped anew and given back at once, so that memory in use is memory seen.
 LARGE_RESULT = 2**16
 _MEMORY_VARIABLES = (f"MALLOC_MMAP_THRESHOLD_={LARGE_RESULT}", "MALLOC_TRIM_THRESHOLD_=0")
 
