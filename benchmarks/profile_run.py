@@ -11,7 +11,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from lossproof.cli import main
+from lossproof.cli.main import main
 
 # Functions by file and name; a stage's time includes what its functions call.
 STAGES = {

@@ -15,19 +15,20 @@ from typing import Any
 import pytest
 
 from lossproof.adapter import Adapter
-from lossproof.case import load_cases
-from lossproof.certify import certify
-from lossproof.registry import load_adapter
-from lossproof.remote import RemoteAdapter
-from lossproof.resources import folder
-from lossproof.results import Verdict
-from lossproof.runner import jobs, run_here, run_parallel
+from lossproof.case.read import load_cases
+from lossproof.core.resources import folder
+from lossproof.core.verdicts import Verdict
+from lossproof.engine.runner import jobs, run_here
+from lossproof.isolation.load import load_adapter
+from lossproof.isolation.parallel import run_parallel
+from lossproof.isolation.remote import RemoteAdapter
+from lossproof.oracle.certify import certify
 
 
 def test_help(benchmark: Any) -> None:
     benchmark.pedantic(
         lambda: subprocess.run(
-            [sys.executable, "-m", "lossproof.cli", "--help"], check=True, capture_output=True
+            [sys.executable, "-m", "lossproof", "--help"], check=True, capture_output=True
         ),
         rounds=5,
     )
@@ -100,7 +101,7 @@ def test_overhead_over_bare_calls(benchmark: Any) -> None:
 
 def test_one_case(benchmark: Any) -> None:
     """From the command line to the verdict of one case: start, imports, reading all case files."""
-    command = [sys.executable, "-m", "lossproof.cli", "run", "sigmoid/ordinary/scalar", "-a", "numpy"]
+    command = [sys.executable, "-m", "lossproof", "run", "sigmoid/ordinary/scalar", "-a", "numpy"]
     benchmark.pedantic(lambda: subprocess.run(command, check=True, capture_output=True), rounds=5)
 
 
@@ -125,7 +126,17 @@ def test_many_cases(benchmark: Any, cases: int, tmp_path: Path, peaks: dict[int,
     for number in range(cases // 500):
         body = (re.sub(r"id: \S+", f"id: case-{n}", first, count=1) for n in range(500))
         (tmp_path / f"synthetic-{number}.yaml").write_text(head + "".join(body), encoding="utf-8")
-    command = [sys.executable, "-m", "lossproof.cli", "run", "-a", "numpy", "-d", "float32", str(tmp_path)]
+    command = [
+        sys.executable,
+        "-m",
+        "lossproof",
+        "run",
+        "-a",
+        "numpy",
+        "-d",
+        "float32",
+        str(tmp_path),
+    ]
     command += ["--json", str(tmp_path / "results.json"), "--junit", str(tmp_path / "junit.xml")]
 
     # A small process starts it: what a large one starts is said to have been as large.

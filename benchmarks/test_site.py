@@ -13,8 +13,11 @@ from typing import Any
 
 import pytest
 
-from lossproof.cli import main
-from lossproof.results import AdapterInfo, Record, Verdict, read_json, write_json
+from lossproof.cli.main import main
+from lossproof.core.verdicts import Verdict
+from lossproof.engine.record import Record
+from lossproof.registry.loaded import AdapterInfo
+from lossproof.results.file import read_json, write_json
 
 
 @pytest.fixture(scope="module")

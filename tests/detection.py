@@ -15,11 +15,13 @@ from pathlib import Path
 import numpy as np
 from lossproof.adapters.numpy import NumpyAdapter
 
-from lossproof.case import Case, load_cases
-from lossproof.deviations import Deviations
-from lossproof.engine import run_case
-from lossproof.functions import FUNCTIONS
-from lossproof.results import FAILURES, Record
+from lossproof.case.model import Case
+from lossproof.case.read import load_cases
+from lossproof.core.functions import FUNCTIONS
+from lossproof.core.verdicts import FAILURES
+from lossproof.engine.judge import run_case
+from lossproof.engine.record import Record
+from lossproof.registry.deviations import Deviations
 
 from .mutants import KINDS, MUTANTS
 

@@ -17,7 +17,8 @@ from lossproof.bench.compare import compare, rows
 from lossproof.bench.session import Plan, Worker
 from lossproof.bench.stats import change, paired, student, summary
 from lossproof.bench.workload import _FLOPS, Workload, workloads
-from lossproof.cli import Choice, main
+from lossproof.cli.main import main
+from lossproof.registry.choice import Choice
 
 SMALL = ["bench", "classification-128x1000 float32", "--threads", "1", "--starts", "2", "--seconds", "0.05"]
 

@@ -13,13 +13,13 @@ import jsonschema
 import pytest
 from rich.console import Console
 
-from lossproof.case import load_cases
-from lossproof.cli import main
-from lossproof.commands.explain import show_answer, show_case
-from lossproof.functions import FUNCTIONS
-from lossproof.registry import load_adapter
-from lossproof.resources import folder
-from lossproof.script import reproduce
+from lossproof.case.read import load_cases
+from lossproof.cli.explain import show_answer, show_case
+from lossproof.cli.main import main
+from lossproof.core.functions import FUNCTIONS
+from lossproof.core.resources import folder
+from lossproof.isolation.load import load_adapter
+from lossproof.repro.script import reproduce
 
 FAULTY = """
 from lossproof.adapters.numpy import NumpyAdapter
@@ -204,7 +204,7 @@ def test_a_repro_of_a_wrong_backend_says_so(capsys: pytest.CaptureFixture[str], 
 def test_help_imports_no_framework() -> None:
     code = (
         "import sys; sys.argv = ['lossproof', '--help']\n"
-        "from lossproof.cli import main\n"
+        "from lossproof.cli.main import main\n"
         "try: main()\nexcept SystemExit: pass\n"
         "heavy = {'torch', 'tensorflow', 'jax', 'keras', 'numpy', 'rich'} & set(sys.modules)\n"
         "assert not heavy, heavy"

@@ -6,9 +6,9 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from lossproof.case import Sketch, Tolerance
-from lossproof.compare import compare
-from lossproof.dtypes import FLOAT_TYPES
+from lossproof.case.model import Sketch, Tolerance
+from lossproof.core.dtypes import FLOAT_TYPES
+from lossproof.engine.compare import compare
 
 NAN, INF = float("nan"), float("inf")
 TIGHT = Tolerance(rel=1e-6, abs=1e-9)

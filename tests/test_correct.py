@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from lossproof.adapters import numpy as ref
 
-from lossproof.functions import FUNCTIONS
+from lossproof.core.functions import FUNCTIONS
 
 from .correct import CORRECT
 from .detection import failures

@@ -11,13 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from lossproof.case import load_cases
-from lossproof.deviations import Deviation, load_deviations
-from lossproof.dtypes import INTEGER_TYPES
-from lossproof.registry import BUILTIN, load_adapter
-from lossproof.remote import RemoteAdapter
-from lossproof.resources import folder
-from lossproof.script import reproduce, reproduce_command
+from lossproof.case.read import load_cases
+from lossproof.core.dtypes import INTEGER_TYPES
+from lossproof.core.resources import folder
+from lossproof.isolation.load import load_adapter
+from lossproof.isolation.remote import RemoteAdapter
+from lossproof.registry.deviations import Deviation, load_deviations
+from lossproof.registry.find import BUILTIN
+from lossproof.repro.script import reproduce, reproduce_command
 
 CASES = {case.id: case for case in load_cases()}
 

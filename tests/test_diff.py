@@ -8,9 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from lossproof.cli import main
-from lossproof.history import compare_runs
-from lossproof.results import AdapterInfo, Record, Verdict, write_json
+from lossproof.cli.main import main
+from lossproof.core.verdicts import Verdict
+from lossproof.engine.record import Record
+from lossproof.registry.loaded import AdapterInfo
+from lossproof.results.diff import compare_runs
+from lossproof.results.file import write_json
 
 BASE = Record("a/b/c", "a", "A-1", "x", "float32", "value", Verdict.PASS, error=1.0, allowed=2.0, actual="1")
 WRONG = replace(BASE, verdict=Verdict.FAIL, message="wrong", actual="7")

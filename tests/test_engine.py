@@ -11,12 +11,14 @@ import pytest
 from lossproof.adapters.numpy import NumpyAdapter
 
 from lossproof import Adapter, Unsupported
-from lossproof.case import load_cases
-from lossproof.deviations import Deviations, load_deviations
-from lossproof.engine import run_case
+from lossproof.case.read import load_cases
+from lossproof.core.verdicts import Verdict
+from lossproof.engine.judge import run_case
+from lossproof.engine.record import Record
 from lossproof.errors import InputError, LossproofError
-from lossproof.registry import BUILTIN, load_adapter
-from lossproof.results import Record, Verdict
+from lossproof.isolation.load import load_adapter
+from lossproof.registry.deviations import Deviations, load_deviations
+from lossproof.registry.find import BUILTIN
 
 CASES = {case.id: case for case in load_cases()}
 NONE = Deviations([], "", "", "")

@@ -12,16 +12,17 @@ import pytest
 from lossproof.adapters.numpy import NumpyAdapter
 
 from lossproof.adapter import ALL_DTYPES
-from lossproof.case import Case, load_cases, load_file
-from lossproof.certify import certify_case, expect
-from lossproof.cli import main
-from lossproof.engine import ask
-from lossproof.functions import FUNCTIONS
+from lossproof.case.model import Case
+from lossproof.case.read import load_cases, load_file
+from lossproof.cli.main import main
+from lossproof.core.functions import FUNCTIONS
+from lossproof.engine.call import ask
 from lossproof.fuzz import laws
 from lossproof.fuzz.reading import read
 from lossproof.fuzz.search import Search
 from lossproof.fuzz.store import exact_number, write_case
-from lossproof.registry import load_adapter
+from lossproof.isolation.load import load_adapter
+from lossproof.oracle.certify import certify_case, expect
 
 CLIPPED = """
 import numpy as np

@@ -12,14 +12,16 @@ from xml.etree import ElementTree
 import pytest
 
 import lossproof
-from lossproof.badge import conformance, write_badge
-from lossproof.case import load_cases
-from lossproof.cli import main
+from lossproof.case.read import load_cases
+from lossproof.cli.main import main
+from lossproof.core.functions import FUNCTIONS
+from lossproof.core.verdicts import Verdict
+from lossproof.engine.record import Record, record_from_json
 from lossproof.errors import InputError, LossproofError
-from lossproof.functions import FUNCTIONS
-from lossproof.gate import LEVELS, Gate, key
-from lossproof.registry import load_adapter
-from lossproof.results import Record, Verdict, read_json, record_from_json
+from lossproof.isolation.load import load_adapter
+from lossproof.results.badge import conformance, write_badge
+from lossproof.results.file import read_json
+from lossproof.results.gate import LEVELS, Gate, key
 
 ROOT = Path(__file__).parent.parent
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from lossproof.generator import generate, signs, splitmix64
+from lossproof.case.random import generate, signs, splitmix64
 
 
 def test_splitmix64() -> None:

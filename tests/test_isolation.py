@@ -14,12 +14,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lossproof.case import Case, load_cases
-from lossproof.cli import main
+from lossproof.case.model import Case
+from lossproof.case.read import load_cases
+from lossproof.cli.main import main
+from lossproof.core.verdicts import Verdict
+from lossproof.engine.record import Record
+from lossproof.engine.runner import jobs, run_here
 from lossproof.errors import LossproofError
-from lossproof.registry import Loaded, load_adapter
-from lossproof.results import Record, Verdict, read_json
-from lossproof.runner import jobs, run_here, run_parallel
+from lossproof.isolation.load import load_adapter
+from lossproof.isolation.parallel import run_parallel
+from lossproof.registry.loaded import Loaded
+from lossproof.results.file import read_json
 from tests.misbehaving import FAULTS, START_FAULTS
 
 ROOT = Path(__file__).parent.parent
@@ -219,7 +224,7 @@ def test_an_interrupted_run_keeps_its_results_and_resumes(tmp_path: Path) -> Non
         "    def sigmoid(self, logits):\n        time.sleep(0.05)\n        return super().sigmoid(logits)\n",
         encoding="utf-8",
     )
-    command = [sys.executable, "-m", "lossproof.cli", "run", "sigmoid", "-a", str(slow)]
+    command = [sys.executable, "-m", "lossproof", "run", "sigmoid", "-a", str(slow)]
     whole, results = tmp_path / "whole.json", tmp_path / "results.json"
     partial = tmp_path / "results.json.partial"
     for how in (signal.SIGINT, signal.SIGKILL):
@@ -269,14 +274,14 @@ def test_parallel_runs_end_on_an_error_of_the_harness(monkeypatch: pytest.Monkey
     def broken(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("lossproof.runner.run_case", broken)
+    monkeypatch.setattr("lossproof.engine.runner.run_case", broken)
     with pytest.raises(KeyboardInterrupt):
         list(run_parallel(apart, jobs(SIGMOID, []), 2))
 
 
 def test_arrays_of_an_isolated_run_are_its_own() -> None:
     """What an adapter does to its inputs does not reach the next case."""
-    from lossproof.protocol import decode_array, encode_array
+    from lossproof.isolation.protocol import decode_array, encode_array
 
     array = decode_array(encode_array(np.arange(3.0)), "x")
     array[0] = 7

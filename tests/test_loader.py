@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from lossproof.case import load_cases, load_file
+from lossproof.case.read import load_cases, load_file
 from lossproof.errors import InputError
 
 GOOD = """\

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lossproof.functions import FUNCTIONS
+from lossproof.core.functions import FUNCTIONS
 
 from .detection import PAGE, failures, page
 from .mutants import KINDS, MUTANTS, Mutant

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lossproof.case import load_cases, load_file
-from lossproof.certify import certify, certify_case, rewrite
+from lossproof.case.read import load_cases, load_file
 from lossproof.oracle import evaluate
+from lossproof.oracle.certify import certify, certify_case, rewrite
 from lossproof.oracle.result import cover
 
 CASES = {case.id: case for case in load_cases()}

@@ -15,13 +15,13 @@ import numpy as np
 import pytest
 import yaml
 
-from lossproof import protocol
-from lossproof.case import load_cases
-from lossproof.engine import bind
-from lossproof.protocol import ProtocolError, decode_array, encode_array
-from lossproof.registry import load_adapter
-from lossproof.remote import serving
-from lossproof.resources import folder
+from lossproof.case.read import load_cases
+from lossproof.core.resources import folder
+from lossproof.engine.call import bind
+from lossproof.isolation import protocol
+from lossproof.isolation.load import load_adapter
+from lossproof.isolation.protocol import ProtocolError, decode_array, encode_array
+from lossproof.isolation.remote import serving
 
 ROOT = Path(__file__).parent.parent
 SCHEMA = json.loads((folder("spec") / "protocol.schema.json").read_text(encoding="utf-8"))

@@ -10,11 +10,11 @@ from xml.etree import ElementTree
 
 import pytest
 
-from lossproof import select
-from lossproof.cli import main
+from lossproof.case import select
+from lossproof.case.select import select_cases
+from lossproof.cli.main import main
+from lossproof.core.resources import folder
 from lossproof.errors import LossproofError
-from lossproof.resources import folder
-from lossproof.select import select_cases
 
 FOLDER = str(folder("cases") / "sigmoid")
 
@@ -56,7 +56,7 @@ def test_an_interrupted_run_of_many_goes_on(tmp_path: Path, monkeypatch: pytest.
             raise KeyboardInterrupt
         return original(*_, **__)
 
-    from lossproof import runner
+    from lossproof.engine import runner
 
     original = runner.run_case
     with monkeypatch.context() as patched:

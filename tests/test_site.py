@@ -15,9 +15,12 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, Request, sync_playwright
 
-from lossproof.cli import main
-from lossproof.registry import BUILTIN
-from lossproof.results import AdapterInfo, Record, Verdict, read_json, write_json
+from lossproof.cli.main import main
+from lossproof.core.verdicts import Verdict
+from lossproof.engine.record import Record
+from lossproof.registry.find import BUILTIN
+from lossproof.registry.loaded import AdapterInfo
+from lossproof.results.file import read_json, write_json
 from lossproof.site.calls import call_of
 from lossproof.site.model import load_site
 from lossproof.site.pages import DEFINITIONS

@@ -13,12 +13,13 @@ import jsonschema
 import pytest
 import yaml
 
-from lossproof.case import Case, case_files, load_cases
-from lossproof.clauses import clauses
-from lossproof.deviations import load_deviations
-from lossproof.functions import FUNCTIONS
-from lossproof.registry import BUILTIN
-from lossproof.resources import folder
+from lossproof.case.model import Case
+from lossproof.case.read import case_files, load_cases
+from lossproof.core.clauses import clauses
+from lossproof.core.functions import FUNCTIONS
+from lossproof.core.resources import folder
+from lossproof.registry.deviations import load_deviations
+from lossproof.registry.find import BUILTIN
 
 ROOT = Path(__file__).parent.parent
 CASES = load_cases()

@@ -22,13 +22,13 @@ hypothesis = pytest.importorskip("hypothesis")
 from hypothesis import HealthCheck, given, settings  # noqa: E402
 from hypothesis import strategies as st  # noqa: E402
 
-from lossproof import protocol  # noqa: E402
-from lossproof.case import load_file  # noqa: E402
-from lossproof.deviations import load_deviations  # noqa: E402
+from lossproof.case.read import load_file  # noqa: E402
+from lossproof.core.resources import folder  # noqa: E402
 from lossproof.errors import InputError  # noqa: E402
-from lossproof.protocol import ProtocolError  # noqa: E402
-from lossproof.resources import folder  # noqa: E402
-from lossproof.results import read_json  # noqa: E402
+from lossproof.isolation import protocol  # noqa: E402
+from lossproof.isolation.protocol import ProtocolError  # noqa: E402
+from lossproof.registry.deviations import load_deviations  # noqa: E402
+from lossproof.results.file import read_json  # noqa: E402
 
 QUICK = 1500
 # No input may take more of the processor (seconds).

@@ -16,10 +16,11 @@ from typing import Any
 import numpy as np
 from lossproof.adapters import numpy as ref
 
-from lossproof.case import Case, Sketch, load_cases
-from lossproof.dtypes import FLOAT_TYPES
-from lossproof.functions import FUNCTIONS
-from lossproof.results import Verdict
+from lossproof.case.model import Case, Sketch
+from lossproof.case.read import load_cases
+from lossproof.core.dtypes import FLOAT_TYPES
+from lossproof.core.functions import FUNCTIONS
+from lossproof.core.verdicts import Verdict
 
 from .correct import CORRECT
 from .detection import judged

@@ -9,13 +9,16 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from lossproof.adapter import Adapter, Call
-from lossproof.case import Case, load_cases, suggest
-from lossproof.deviations import Deviations
-from lossproof.engine import run_case
+from lossproof.case.model import Case
+from lossproof.case.read import load_cases
+from lossproof.core.functions import FUNCTIONS, Function
+from lossproof.core.text import suggest
+from lossproof.core.verdicts import FAILURES, Verdict
+from lossproof.engine.judge import run_case
+from lossproof.engine.record import Record
 from lossproof.errors import LossproofError, Unsupported
-from lossproof.functions import FUNCTIONS, Function
-from lossproof.registry import load_adapter
-from lossproof.results import FAILURES, Record, Verdict
+from lossproof.isolation.load import load_adapter
+from lossproof.registry.deviations import Deviations
 
 MAX_LISTED = 10
 _NO_DEVIATIONS = Deviations([], "", "", "")

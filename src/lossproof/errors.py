@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from lossproof.results import Verdict
 
 
 class LossproofError(Exception):
@@ -30,18 +26,3 @@ class Unsupported(Exception):
 
 class Unavailable(Exception):
     """Raised by an adapter's constructor when its framework or device is not on this machine."""
-
-
-class RemoteError(Exception):
-    """What an adapter in a process of its own raised there, as text."""
-
-
-class ProcessFault(Exception):
-    """An adapter's process failed instead of answering.
-
-    ``verdict`` is ``crash``, ``timeout`` or ``error`` (an answer that is none).
-    """
-
-    def __init__(self, verdict: Verdict, message: str) -> None:
-        super().__init__(message)
-        self.verdict = verdict

@@ -63,7 +63,7 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
 
 def _wants_cases(config: pytest.Config) -> bool:
     # Frameworks take seconds to import; only a run over case files needs them.
-    from lossproof.resources import folder
+    from lossproof.core.resources import folder
 
     own = folder("cases")
     paths = [Path(str(a).split("::")[0]) for a in config.args]
@@ -71,7 +71,7 @@ def _wants_cases(config: pytest.Config) -> bool:
 
 
 def _references(config: pytest.Config) -> list[str]:
-    from lossproof.registry import available_names
+    from lossproof.registry.find import available_names
 
     given: list[str] = config.getoption("--adapter") or config.getini("lossproof_adapters")
     return given or available_names()
@@ -79,7 +79,7 @@ def _references(config: pytest.Config) -> list[str]:
 
 @cache
 def _load(reference: str) -> Any:
-    from lossproof.registry import load_adapter
+    from lossproof.isolation.load import load_adapter
 
     try:
         return load_adapter(reference)
@@ -91,7 +91,7 @@ class CaseFile(pytest.File):
     """A case file; its items are named ``case[adapter-dtype]``."""
 
     def collect(self) -> Iterator[pytest.Item]:
-        from lossproof.case import load_file
+        from lossproof.case.read import load_file
 
         try:
             cases = load_file(self.path)
@@ -122,8 +122,8 @@ class CaseItem(pytest.Item):
         self.extra_keyword_matches |= {case.function.name, loaded.info.name}
 
     def runtest(self) -> None:
-        from lossproof.results import FAILURES, Verdict
-        from lossproof.runner import run_here
+        from lossproof.core.verdicts import FAILURES, Verdict
+        from lossproof.engine.runner import run_here
 
         if self.case.expected is None:
             raise CaseFailure("has no expectation yet; run lossproof certify --write")

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from lossproof.adapters.numpy import NumpyAdapter
 
-from lossproof.functions import FUNCTIONS
+from lossproof.core.functions import FUNCTIONS
 
 from .registry import MUTANTS, mutant
 

@@ -13,10 +13,11 @@ from typing import Any
 
 from lossproof.bench.stats import summary
 from lossproof.bench.workload import Workload
-from lossproof.cli import Choice
-from lossproof.errors import LossproofError, ProcessFault
-from lossproof.process import LineProcess
-from lossproof.results import environment
+from lossproof.core.verdicts import ProcessFault
+from lossproof.errors import LossproofError
+from lossproof.isolation.process import LineProcess
+from lossproof.registry.choice import Choice
+from lossproof.results.file import environment
 
 LINE_LIMIT = 2**20
 # A timed sample takes at least this long, so that the clock and the pipe do not count.

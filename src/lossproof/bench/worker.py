@@ -148,8 +148,8 @@ class Backend(Timed):
 
     def __init__(self, reference: str) -> None:
         super().__init__(reference)
-        from lossproof.registry import load_adapter
-        from lossproof.remote import RemoteAdapter
+        from lossproof.isolation.load import load_adapter
+        from lossproof.isolation.remote import RemoteAdapter
 
         self.loaded = load_adapter(reference)
         if isinstance(self.loaded.adapter, RemoteAdapter):
@@ -167,7 +167,9 @@ class Backend(Timed):
     def prepare(self, name: str, direction: str, judged: bool = True) -> dict[str, Any]:
         """Make the step, time its first call, judge its result where that is wanted, warm up."""
         from lossproof.bench.workload import workloads
-        from lossproof.engine import Answer, bind, judge, numpy_arrays
+        from lossproof.case.arrays import numpy_arrays
+        from lossproof.engine.call import Answer, bind
+        from lossproof.engine.judge import judge
         from lossproof.errors import Unsupported
 
         adapter = self.loaded.adapter

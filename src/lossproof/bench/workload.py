@@ -9,9 +9,11 @@ from functools import cache
 
 import numpy as np
 
-from lossproof.case import Case, load_cases, materialize
-from lossproof.dtypes import FLOAT_TYPES
-from lossproof.resources import folder
+from lossproof.case.inputs import materialize
+from lossproof.case.model import Case
+from lossproof.case.read import load_cases
+from lossproof.core.dtypes import FLOAT_TYPES
+from lossproof.core.resources import folder
 
 # Operations per element that the definition needs, forward and for the gradients: additions,
 # multiplications, divisions, comparisons, and exponentials and logarithms as one each.

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from lossproof.case import Case
-from lossproof.functions import FUNCTIONS, Function
+from lossproof.case.model import Case
+from lossproof.core.functions import FUNCTIONS, Function
 from lossproof.fuzz.strategies import rounded
 
 Array = npt.NDArray[Any]

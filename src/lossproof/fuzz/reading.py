@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from lossproof.case import Variant
-from lossproof.dtypes import FLOAT_TYPES, FloatType
+from lossproof.case.model import Variant
+from lossproof.core.dtypes import FLOAT_TYPES, FloatType
 
 Arrays = Mapping[str, npt.NDArray[Any]]
 

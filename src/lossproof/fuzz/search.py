@@ -14,15 +14,17 @@ from hypothesis import HealthCheck, Phase, Verbosity, given, seed, settings
 from hypothesis import strategies as st
 from hypothesis.errors import Flaky
 
-from lossproof.case import Case, Sketch
-from lossproof.certify import expect
-from lossproof.dtypes import FLOAT_TYPES, INTEGER_TYPES
-from lossproof.engine import ask, judge, numpy_parameters
-from lossproof.functions import FUNCTIONS, Function
+from lossproof.case.arrays import numpy_parameters
+from lossproof.case.model import Case, Sketch
+from lossproof.core.dtypes import FLOAT_TYPES, INTEGER_TYPES
+from lossproof.core.functions import FUNCTIONS, Function
+from lossproof.core.verdicts import FAILURES, Verdict
+from lossproof.engine.call import ask
+from lossproof.engine.judge import judge
 from lossproof.fuzz import laws, strategies
 from lossproof.fuzz.reading import read
-from lossproof.registry import Loaded
-from lossproof.results import FAILURES, Verdict
+from lossproof.oracle.certify import expect
+from lossproof.registry.loaded import Loaded
 
 # Drawn per function before it is the next one's turn.
 EXAMPLES = 150

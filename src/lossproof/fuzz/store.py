@@ -10,11 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from lossproof.case import Case, is_description, load_file, not_representable
-from lossproof.certify import certify_case, rewrite
-from lossproof.dtypes import FLOAT_TYPES, INTEGER_TYPES
+from lossproof.case.inputs import is_description, not_representable
+from lossproof.case.model import Case
+from lossproof.case.read import load_file
+from lossproof.core.dtypes import FLOAT_TYPES, INTEGER_TYPES
 from lossproof.fuzz.reading import read
 from lossproof.fuzz.search import Finding
+from lossproof.oracle.certify import certify_case, rewrite
 
 
 def write_case(finding: Finding, folder: Path) -> Path:

@@ -15,9 +15,10 @@ import numpy.typing as npt
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from lossproof.case import Case, materialize
-from lossproof.dtypes import FLOAT_TYPES, INTEGER_TYPES, FloatType
-from lossproof.functions import REDUCTIONS, Function
+from lossproof.case.inputs import materialize
+from lossproof.case.model import Case
+from lossproof.core.dtypes import FLOAT_TYPES, INTEGER_TYPES, FloatType
+from lossproof.core.functions import REDUCTIONS, Function
 
 Draw = Callable[[st.SearchStrategy[Any]], Any]
 Floats = npt.NDArray[np.float64]

@@ -11,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 from flint import arb, ctx
 
-from lossproof.case import Case, materialize
+from lossproof.case.inputs import materialize
+from lossproof.case.model import Case
 from lossproof.oracle import elementwise as ew
 from lossproof.oracle import softmax as sm
 from lossproof.oracle.balls import Undecided, total

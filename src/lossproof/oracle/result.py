@@ -13,9 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from lossproof.case import Tolerance, block_slices
-from lossproof.dtypes import FLOAT_TYPES, FloatType
-from lossproof.generator import signs
+from lossproof.case.model import Tolerance, block_slices
+from lossproof.case.random import signs
+from lossproof.core.dtypes import FLOAT_TYPES, FloatType
 from lossproof.oracle.balls import Quantity, Undecided, nearest, total
 
 Floats = npt.NDArray[np.float64]

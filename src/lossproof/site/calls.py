@@ -7,7 +7,7 @@ import textwrap
 from dataclasses import dataclass
 from functools import cache
 
-from lossproof.resources import folder
+from lossproof.core.resources import folder
 
 
 @dataclass(frozen=True)

@@ -11,16 +11,19 @@ from typing import Any
 
 from packaging.version import InvalidVersion, Version
 
-from lossproof import yamlio
-from lossproof.case import Case, load_cases
-from lossproof.clauses import Clause, clauses
-from lossproof.deviations import load_deviations
+from lossproof.case import yaml as yamlio
+from lossproof.case.model import Case
+from lossproof.case.read import load_cases
+from lossproof.core.clauses import Clause, clauses
+from lossproof.core.functions import FUNCTIONS
+from lossproof.core.resources import folder
+from lossproof.core.verdicts import Verdict
+from lossproof.engine.record import Record
 from lossproof.errors import InputError
-from lossproof.functions import FUNCTIONS
-from lossproof.gate import SEVERITY
-from lossproof.registry import BUILTIN
-from lossproof.resources import folder
-from lossproof.results import Record, Results, Verdict, load_json, read_json
+from lossproof.registry.deviations import load_deviations
+from lossproof.registry.find import BUILTIN
+from lossproof.results.file import Results, load_json, read_json
+from lossproof.results.gate import SEVERITY
 
 # How a verdict is shown: a symbol beside the word, so that colour is never alone.
 SYMBOLS = {

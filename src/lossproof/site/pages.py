@@ -20,11 +20,14 @@ from markupsafe import Markup
 
 import lossproof
 from lossproof.bench.stats import paired
-from lossproof.case import Case, Sketch, is_description
-from lossproof.engine import MAX_SHOWN, numpy_arrays, small_text
-from lossproof.history import KINDS, MEANING, Change, compare_runs
-from lossproof.resources import folder
-from lossproof.results import FAILURES, Record, Verdict
+from lossproof.case.arrays import numpy_arrays
+from lossproof.case.inputs import is_description
+from lossproof.case.model import Case, Sketch
+from lossproof.core.resources import folder
+from lossproof.core.verdicts import FAILURES, Verdict
+from lossproof.engine.judge import MAX_SHOWN, small_text
+from lossproof.engine.record import Record
+from lossproof.results.diff import KINDS, MEANING, Change, compare_runs
 from lossproof.site.calls import call_of
 from lossproof.site.markdown import inline, to_html, with_anchors
 from lossproof.site.model import ABSENT, SYMBOLS, Column, EdgeCase, Site, Timing, counts, version_key, worst

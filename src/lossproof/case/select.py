@@ -1,0 +1,114 @@
+"""Choose cases by path, by id or by pattern."""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+from pathlib import Path
+
+from lossproof.case.model import Case
+from lossproof.case.read import iterate_cases, load_cases, load_file
+from lossproof.core.functions import FUNCTIONS
+from lossproof.core.text import suggest
+from lossproof.errors import LossproofError
+
+# So many cases stay in memory; of more, only the ids do, and their files are read again when needed.
+MAX_KEPT = 2000
+
+
+@dataclass
+class Selection:
+    """Cases that were chosen: an iterable of them, which can be larger than memory."""
+
+    _places: dict[str, tuple[Path, tuple[str, ...]]] = field(default_factory=dict)
+    """File and dtypes by id."""
+    _kept: dict[str, Case] = field(default_factory=dict)
+    """All of them, while they are few."""
+    uncertified: Case | None = None
+    """The first that has no expectation yet."""
+    _shared: dict[tuple[Path, tuple[str, ...]], tuple[Path, tuple[str, ...]]] = field(default_factory=dict)
+    """Each file with each list of dtypes once."""
+
+    def add(self, cases: Iterable[Case]) -> None:
+        """Choose these too; a case takes the place of an earlier one with its id."""
+        for case in cases:
+            if case.expected is None and self.uncertified is None:
+                self.uncertified = case
+            place = case.path, case.dtypes
+            self._places[case.id] = self._shared.setdefault(place, place)
+            if len(self._places) <= MAX_KEPT:
+                self._kept[case.id] = case
+            else:
+                self._kept.clear()
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def __iter__(self) -> Iterator[Case]:
+        if len(self) <= MAX_KEPT:
+            yield from self._kept.values()
+            return
+        for path, group in groupby(self._places, key=lambda id: self._places[id][0]):
+            wanted = set(group)
+            yield from (case for case in load_file(path) if case.id in wanted)
+
+    @property
+    def ids(self) -> Iterable[str]:
+        return self._places.keys()
+
+    @property
+    def files(self) -> list[Path]:
+        return list(dict.fromkeys(path for path, _ in self._places.values()))
+
+    def pairs(self, dtypes: Sequence[str]) -> int:
+        """How many pairs of a case and a dtype there are; ``dtypes`` empty means all that each lists."""
+        return sum(len(_chosen(listed, dtypes)) for _, listed in self._places.values())
+
+    def count(self, dtypes: Sequence[str]) -> int:
+        """How many cases have any of the dtypes."""
+        return sum(bool(_chosen(listed, dtypes)) for _, listed in self._places.values())
+
+
+def _chosen(listed: Sequence[str], dtypes: Sequence[str]) -> list[str]:
+    return [dtype for dtype in listed if not dtypes or dtype in dtypes]
+
+
+def select_cases(references: Sequence[str], functions: Sequence[str]) -> Selection:
+    """Choose the cases that ``references`` name, all of lossproof's own when there is none.
+
+    A reference is a file or folder of case files, a case id, or the beginning of ids
+    (``softmax``, ``softmax/limits``), with ``*`` and ``?`` as wildcards.
+
+    Raises:
+        LossproofError: a reference matches nothing, or a function is unknown.
+    """
+    for function in functions:
+        if function not in FUNCTIONS:
+            raise LossproofError(f"unknown function {function!r}{suggest(function, FUNCTIONS)}")
+
+    def wanted(cases: Iterable[Case]) -> Iterator[Case]:
+        return (case for case in cases if not functions or case.function.name in functions)
+
+    paths = [Path(reference) for reference in references if Path(reference).exists()]
+    names = [reference for reference in references if not Path(reference).exists()]
+    selected = Selection()
+    if paths:
+        selected.add(wanted(iterate_cases(paths)))
+    if names or not references:
+        own = load_cases()
+        for name in names or ["*"]:
+            matches = [case for case in own if _matches(case.id, name)]
+            if not matches:
+                raise LossproofError(
+                    f"no case {name!r}{suggest(name, [case.id for case in own])}, and no such file"
+                )
+            selected.add(wanted(matches))
+    if not len(selected):
+        raise LossproofError("no case is left after --function")
+    return selected
+
+
+def _matches(case_id: str, name: str) -> bool:
+    return case_id == name or case_id.startswith(name.rstrip("/") + "/") or fnmatch.fnmatchcase(case_id, name)

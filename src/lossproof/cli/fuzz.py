@@ -1,0 +1,63 @@
+"""``lossproof fuzz``."""
+
+from __future__ import annotations
+
+import argparse
+import time
+
+from lossproof.adapter import ALL_DTYPES
+from lossproof.cli.terminal import progress
+from lossproof.core.functions import FUNCTIONS
+from lossproof.core.text import display, suggest
+from lossproof.errors import LossproofError
+from lossproof.isolation.load import load_adapter
+
+
+def fuzz(options: argparse.Namespace) -> int:
+    """Search, write what fails, say how fast it went; status 1 when something new was found."""
+    for value, known, what in (
+        *((name, FUNCTIONS, "function") for name in options.function),
+        *((name, ALL_DTYPES, "dtype") for name in options.dtype),
+    ):
+        if value not in known:
+            raise LossproofError(f"unknown {what} {value!r}{suggest(value, known)}")
+    try:
+        from lossproof.fuzz.search import Search
+        from lossproof.fuzz.store import write_case
+    except ImportError as error:
+        raise LossproofError(f"fuzz needs {error.name}: pip install 'lossproof[fuzz]'") from None
+    loaded = load_adapter(options.adapter)
+    if loaded.adapter is None:
+        raise LossproofError(f"adapter {options.adapter!r} cannot run: {loaded.info.skipped}")
+    new = recorded = 0
+    start = time.perf_counter()
+    with progress(loaded.info.name) as update:
+        search = Search(
+            loaded,
+            options.function or list(FUNCTIONS),
+            options.dtype or ALL_DTYPES,
+            recommended=options.recommended,
+            seed=options.seed,
+            progress=lambda: update(round(time.perf_counter() - start), round(options.seconds)),
+        )
+        if not search.functions or not search.dtypes:
+            raise LossproofError(f"{loaded.info.name} has nothing of what --function and --dtype name")
+        for finding in search.run(options.seconds):
+            try:
+                path = write_case(finding, options.out)
+            except OSError as error:
+                raise LossproofError(f"{options.out}: cannot be written: {error.strerror}") from None
+            signature = finding.signature
+            known_as = f" [recorded: {finding.deviation}]" if finding.deviation else ""
+            new, recorded = new + (not known_as), recorded + bool(known_as)
+            print(f"{display(path)}: {signature.clause} {finding.dtype} {signature.output}: "
+                  f"{finding.message}{known_as}", flush=True)  # fmt: skip
+    done = search.statistics
+    seconds = max(done.seconds, 1e-9)
+    print(
+        f"{loaded.info.name} {loaded.info.version}: {done.cases} cases, {done.laws} laws in {seconds:.0f} s "
+        f"({done.cases / seconds:.0f} cases/s; oracle {done.oracle / seconds:.0%}, "
+        f"backend {done.backend / seconds:.0%} of the time, the rest draws and judges): "
+        f"{new} new findings, {recorded} under clauses with recorded deviations"
+    )
+    return 1 if new else 0

@@ -1,0 +1,30 @@
+"""``lossproof new-adapter``."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from pathlib import Path
+
+from lossproof.errors import InputError, LossproofError
+from lossproof.registry.find import available_names
+from lossproof.registry.skeleton import skeleton
+
+
+def new_adapter(options: argparse.Namespace) -> int:
+    """Write the skeleton to ``NAME.py`` in the working folder and say how to go on."""
+    name = options.name.removesuffix(".py")
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]*", name):
+        raise LossproofError(f"{name!r} is no name for an adapter: letters, digits, - and _")
+    if name in available_names():
+        raise LossproofError(f"there is an adapter called {name!r} already")
+    path = Path(f"{name.replace('-', '_')}_adapter.py")
+    try:
+        with path.open("x", encoding="utf-8") as file:
+            file.write(skeleton(name, str(path)))
+    except FileExistsError:
+        raise LossproofError(f"{path} is there already; remove it or choose another name") from None
+    except OSError as error:
+        raise InputError(path, None, f"cannot be written: {error.strerror}") from None
+    print(f"{path} is written. Fill in a function, then: lossproof run --adapter {path}")
+    return 0

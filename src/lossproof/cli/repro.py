@@ -1,0 +1,33 @@
+"""``lossproof repro``."""
+
+from __future__ import annotations
+
+import argparse
+
+from lossproof.case.select import select_cases
+from lossproof.core.dtypes import INTEGER_TYPES
+from lossproof.errors import LossproofError
+from lossproof.isolation.load import load_adapter
+from lossproof.isolation.remote import RemoteAdapter
+from lossproof.repro.script import reproduce, reproduce_command
+
+
+def repro(options: argparse.Namespace) -> int:
+    """Print the script."""
+    cases = list(select_cases([options.case], []))
+    if len(cases) != 1:
+        raise LossproofError(f"{options.case!r} names {len(cases)} cases; repro takes one")
+    (case,) = cases
+    loaded = load_adapter(options.adapter)
+    if loaded.adapter is None:
+        raise LossproofError(f"adapter {options.adapter!r} cannot run: {loaded.info.skipped}")
+    supported = [d for d in case.dtypes if d in loaded.adapter.dtypes or d in INTEGER_TYPES]
+    dtype = options.dtype or (supported or case.dtypes)[0]
+    if dtype not in case.dtypes:
+        raise LossproofError(f"{case.id} is not for {dtype}, but for {', '.join(case.dtypes)}")
+    if isinstance(loaded.adapter, RemoteAdapter):
+        print(reproduce_command(case, loaded.adapter, dtype), end="")
+        loaded.adapter.close()
+    else:
+        print(reproduce(case, loaded.adapter, dtype), end="")
+    return 0

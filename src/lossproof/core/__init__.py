@@ -1,0 +1,1 @@
+"""What everything else is said in: the table of functions, dtypes, clauses, verdicts, and text for people."""

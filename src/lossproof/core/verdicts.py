@@ -1,0 +1,38 @@
+"""What one output of a call is found to be, and the faults that are verdicts themselves."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Verdict(StrEnum):
+    """What one output of one case is for one adapter and dtype."""
+
+    PASS = "pass"
+    VARIANT = "variant"
+    DEVIATION = "deviation"
+    BELOW = "below"
+    FAIL = "fail"
+    ERROR = "error"
+    CRASH = "crash"
+    TIMEOUT = "timeout"
+    UNSUPPORTED = "unsupported"
+    SKIPPED = "skipped"
+
+
+FAILURES = frozenset({Verdict.FAIL, Verdict.ERROR, Verdict.CRASH, Verdict.TIMEOUT})
+
+
+class RemoteError(Exception):
+    """What an adapter in a process of its own raised there, as text."""
+
+
+class ProcessFault(Exception):
+    """An adapter's process failed instead of answering.
+
+    ``verdict`` is ``crash``, ``timeout`` or ``error`` (an answer that is none).
+    """
+
+    def __init__(self, verdict: Verdict, message: str) -> None:
+        super().__init__(message)
+        self.verdict = verdict

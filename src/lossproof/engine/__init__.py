@@ -1,0 +1,1 @@
+"""From a case and an adapter to judged records: the call, the comparison, the verdict."""

@@ -1,0 +1,118 @@
+"""Judge what an adapter gave for a case: a verdict and a record for each output."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from lossproof.adapter import Adapter
+from lossproof.case.model import Case
+from lossproof.core.verdicts import FAILURES, ProcessFault, Verdict
+from lossproof.engine.call import Answer, ask, describe
+from lossproof.engine.compare import Comparison, compare
+from lossproof.engine.record import LINK, Record
+from lossproof.errors import Unsupported
+from lossproof.registry.deviations import Deviations
+
+# Outputs of up to this many elements are kept in the record as text.
+MAX_SHOWN = 12
+
+
+def judge(case: Case, dtype: str, output: str, answer: Answer) -> tuple[Verdict, str | None, Comparison]:
+    """Verdict, variant's name and comparison for one output, deviations aside."""
+    if output in answer.raised:
+        error = answer.raised[output]
+        message = describe(error)
+        if isinstance(error, ProcessFault):
+            # A dead process is no answer: neither a permitted raise nor a miss of what is recommended.
+            return error.verdict, None, Comparison(False, message)
+        if isinstance(error, Unsupported):
+            return Verdict.UNSUPPORTED, None, Comparison(False, str(error))
+        for variant in case.variants:
+            if variant.raises:
+                return Verdict.VARIANT, variant.name, Comparison(True, message)
+        verdict = Verdict.BELOW if case.level == "recommended" else Verdict.ERROR
+        return verdict, None, Comparison(False, message)
+    assert case.expected is not None
+    tolerance = case.tolerances.get(dtype, {}).get(output)
+    actual = answer.outputs[output]
+    comparison = compare(actual, case.expected[output], tolerance, dtype)
+    if comparison.ok:
+        if comparison.flushed:
+            return Verdict.VARIANT, "flushes-subnormals", comparison
+        return Verdict.PASS, None, comparison
+    for variant in case.variants:
+        if output in variant.outputs:
+            other = compare(actual, variant.outputs[output], tolerance, dtype)
+            if other.ok:
+                return Verdict.VARIANT, variant.name, other
+    return Verdict.BELOW if case.level == "recommended" else Verdict.FAIL, None, comparison
+
+
+def small_text(array: npt.NDArray[Any]) -> str:
+    """A small array as nested lists with nine digits."""
+    return _nested_text(array.astype(np.float64).tolist())
+
+
+def _nested_text(values: float | list[Any]) -> str:
+    return f"[{', '.join(map(_nested_text, values))}]" if isinstance(values, list) else f"{values:.9g}"
+
+
+def records(case: Case, dtype: str, adapter: str, answer: Answer, deviations: Deviations) -> list[Record]:
+    """Judge all outputs of a case."""
+    found = []
+    for output in case.expected or ():
+        verdict, variant, comparison = judge(case, dtype, output, answer)
+        message = comparison.message
+        deviation = deviations.find(case.id, dtype, output)
+        actual = answer.outputs.get(output)
+        if deviation is not None and verdict is not Verdict.UNSUPPORTED:
+            if verdict in FAILURES:
+                verdict, message = Verdict.DEVIATION, f"{deviation.id}: {message}"
+            elif verdict is Verdict.BELOW:
+                # A miss of a recommended case stays one; the record says what it is.
+                message = f"{deviation.id}: {message}"
+            elif not deviation.sporadic:
+                message = (
+                    f"listed as deviation {deviation.id!r}, but the verdict is now {verdict}: "
+                    f"remove it from {deviation.path.name}:{deviation.line}"
+                )
+                verdict = Verdict.FAIL
+        found.append(
+            Record(
+                case=case.id,
+                function=case.function.name,
+                clause=case.clause,
+                adapter=adapter,
+                dtype=dtype,
+                output=output,
+                verdict=verdict,
+                variant=variant,
+                error_ulp=comparison.error_ulp,
+                error=comparison.error,
+                allowed=comparison.allowed,
+                message=message,
+                actual=None if actual is None or actual.size > MAX_SHOWN else small_text(actual),
+                deviation=deviation.id if deviation else None,
+                upstream=deviation.upstream if deviation and LINK.fullmatch(deviation.upstream) else None,
+                worst=comparison.worst or None,
+            )
+        )
+    return found
+
+
+def run_case(adapter: Adapter, name: str, case: Case, dtype: str, deviations: Deviations) -> list[Record]:
+    """Run one case in one dtype and judge every output."""
+    return records(case, dtype, name, ask(adapter, case, dtype), deviations)
+
+
+def same_verdict_for_all(
+    case: Case, dtype: str, adapter: str, verdict: Verdict, message: str
+) -> list[Record]:
+    """Records of a case that was not run (skipped) or did not come back (crash, timeout)."""
+    return [
+        Record(case.id, case.function.name, case.clause, adapter, dtype, output, verdict, message=message)
+        for output in case.expected or ()
+    ]

@@ -1,0 +1,77 @@
+"""Load an adapter wherever it is to run: in this process, or in one of its own."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from pathlib import Path
+
+from lossproof.errors import LossproofError
+from lossproof.isolation.remote import RemoteAdapter, serving
+from lossproof.registry.deviations import Deviation, Deviations, deviation_from_json, load_deviations
+from lossproof.registry.find import BUILTIN, find_adapter
+from lossproof.registry.loaded import AdapterInfo, Loaded, skipped
+
+# Seconds that a call may take in a process of its own, unless told otherwise.
+CASE_TIMEOUT = 60.0
+
+
+def load_adapter(
+    reference: str, *, isolate: bool = False, python: str | None = None, timeout: float = CASE_TIMEOUT
+) -> Loaded:
+    """Load one adapter.
+
+    Args:
+        reference: a name, ``path/to/file.py[:Class]``, ``package.module:Class``, or a command that
+            speaks JSON lines (spec/protocol.md).
+        isolate: run a Python adapter in a process of its own; commands always are.
+        python: the interpreter of that process, of another environment perhaps.
+        timeout: seconds that one call may take in a process of its own.
+
+    Raises:
+        LossproofError: there is no such adapter, or its file fails to import.
+    """
+    command = _command(reference)
+    if command is not None:
+        if python is not None:
+            raise LossproofError(
+                f"adapter {reference!r} is a command, which brings its own interpreter, not --python"
+            )
+        return _remote(RemoteAdapter(command, timeout, reference), _beside(command))
+    if isolate or python is not None:
+        return _remote(RemoteAdapter(serving(reference, python), timeout, reference), [])
+    return find_adapter(reference)
+
+
+def _command(reference: str) -> list[str] | None:
+    """The words of a reference that is a command: several words, or an executable that is no .py file."""
+    file = Path(reference.partition(":")[0])
+    if reference in BUILTIN or (file.suffix == ".py" and (file.is_file() or " " not in reference)):
+        return None
+    try:
+        words = shlex.split(reference)
+    except ValueError as error:
+        raise LossproofError(f"adapter {reference!r}: {error}") from None
+    if len(words) > 1 or (Path(reference).is_file() and os.access(reference, os.X_OK)):
+        return words
+    return None
+
+
+def _remote(adapter: RemoteAdapter, deviations: list[Deviation]) -> Loaded:
+    start = adapter.start
+    if start.skipped is not None:
+        return skipped(start.name, start.backend, start.skipped)
+    info = AdapterInfo(start.name, start.backend, start.version, start.device)
+    try:
+        deviations += map(deviation_from_json, start.deviations)
+    except ValueError as error:
+        raise LossproofError(f"adapter {start.name!r}: {error}") from None
+    return Loaded(info, adapter, Deviations(deviations, info.name, info.version, info.device))
+
+
+def _beside(command: list[str]) -> list[Deviation]:
+    """The deviations recorded beside the files that a command names."""
+    files = [
+        Path(word).with_name(f"{Path(word).stem}.deviations.yaml") for word in command if Path(word).is_file()
+    ]
+    return [deviation for file in files if file.is_file() for deviation in load_deviations(file)]

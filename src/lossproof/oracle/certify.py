@@ -1,0 +1,301 @@
+"""Recompute every stored expectation and tolerance with the oracle, and fill in new ones."""
+
+from __future__ import annotations
+
+import math
+import os
+import textwrap
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import lru_cache
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lossproof.case import yaml as yamlio
+from lossproof.case.inputs import is_description, not_representable
+from lossproof.case.model import Case, Expected, Sketch, Tolerance
+from lossproof.case.read import case_files, load_file
+from lossproof.core.dtypes import FLOAT_TYPES
+from lossproof.core.text import display
+from lossproof.errors import InputError, LossproofError
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """What the oracle found for one case: stored text to be, differences, elements certified."""
+
+    case_id: str
+    path: Path
+    line: int
+    text: tuple[str, ...]
+    differences: tuple[str, ...]
+    elements: int
+
+
+def certify_case(case: Case) -> Certificate:
+    """Evaluate a case with the oracle and compare with what its file stores.
+
+    Raises:
+        InputError: a described input is not exactly representable in one of the case's dtypes.
+    """
+    _check_described(case)
+    found = expect(case)
+    return Certificate(
+        case.id,
+        case.path,
+        case.line,
+        tuple(_render(found.outputs, found.tolerances, integer=case.function.integer_result)),
+        tuple(_differences(case, found.outputs, found.tolerances)),
+        found.elements,
+    )
+
+
+@dataclass(frozen=True)
+class Expectation:
+    """What the oracle demands of a case; ``elements`` counts those that it computed."""
+
+    outputs: dict[str, Expected]
+    tolerances: dict[str, dict[str, Tolerance]]
+    elements: int
+
+
+def expect(case: Case) -> Expectation:
+    """Ask the oracle for a case's outputs, and for their tolerances in each of its dtypes.
+
+    Raises:
+        ArithmeticError: an element stays undecided at the oracle's highest precision.
+    """
+    # Needs python-flint, which this module's importers may do without.
+    from lossproof.oracle import evaluate
+    from lossproof.oracle.result import SKETCH_SEED
+
+    found = evaluate(case)
+    outputs: dict[str, Expected] = {}
+    for name, output in found.items():
+        if output.constant is not None or not output.exact:
+            outputs[name] = np.full(output.shape, output.constant or 0.0)
+        elif output.listed:
+            outputs[name] = output.array()
+        else:
+            outputs[name] = Sketch(output.shape, SKETCH_SEED, np.array(output.sketch()))
+    dtypes = [] if case.function.integer_result else [name for name in case.dtypes if name in FLOAT_TYPES]
+    tolerances = {
+        dtype: {name: output.tolerance(dtype) for name, output in found.items()} for dtype in dtypes
+    }
+    return Expectation(outputs, tolerances, sum(len(output.exact) for output in found.values()))
+
+
+def _check_described(case: Case) -> None:
+    for array in case.function.arrays:
+        if not is_description(case.inputs[array.name]):
+            continue
+        for dtype in case.dtypes:
+            bad = not_representable(case.exact_arrays[array.name], dtype, array.integer)
+            if bad is not None:
+                raise case.complain(f"{bad!r} in {array.name} is not exactly representable in {dtype}")
+
+
+def _differences(
+    case: Case,
+    expected: dict[str, Expected],
+    tolerances: dict[str, dict[str, Tolerance]],
+) -> Iterable[str]:
+    if case.expected is None:
+        yield "has no expectation yet; run lossproof certify --write"
+        return
+    for name in sorted(expected.keys() | case.expected.keys()):
+        stored, right = case.expected.get(name), expected.get(name)
+        if stored is None or right is None:
+            yield f"{name} is {'missing' if stored is None else 'not defined by the oracle'}"
+        elif not _same(stored, right):
+            yield f"{name} differs from the oracle's"
+    if {k: dict(v) for k, v in case.tolerances.items()} != tolerances:
+        yield "tolerances differ from the derived ones"
+
+
+def _same(stored: Expected, right: Expected) -> bool:
+    if isinstance(stored, Sketch) or isinstance(right, Sketch):
+        return (
+            isinstance(stored, Sketch)
+            and isinstance(right, Sketch)
+            and (stored.shape, stored.seed) == (right.shape, right.seed)
+            and np.array_equal(stored.sums, right.sums, equal_nan=True)
+        )
+    return stored.shape == right.shape and np.array_equal(stored, right, equal_nan=True)
+
+
+# -- text -----------------------------------------------------------------------------------
+
+
+def _render(
+    expected: dict[str, Expected], tolerances: dict[str, dict[str, Tolerance]], integer: bool
+) -> Iterable[str]:
+    yield "expected:"
+    yield from _entries("  ", "value", expected.get("value"), integer)
+    gradients = {name.removeprefix("gradients."): item for name, item in expected.items() if name != "value"}
+    if gradients:
+        yield "  gradients:"
+        for name, item in gradients.items():
+            yield from _entries("    ", name, item, integer)
+    if not tolerances:
+        return
+    yield "tolerance:"
+    for dtype, outputs in tolerances.items():
+        parts = [f"value: {_tolerance(outputs['value'])}"]
+        slopes = [
+            f"{name.removeprefix('gradients.')}: {_tolerance(bound)}"
+            for name, bound in outputs.items()
+            if name != "value"
+        ]
+        if slopes:
+            parts.append(f"gradients: {{{', '.join(slopes)}}}")
+        yield f"  {dtype}: {{{', '.join(parts)}}}"
+
+
+def _entries(indent: str, name: str, item: Expected | None, integer: bool) -> Iterable[str]:
+    if item is None:
+        return
+    if isinstance(item, Sketch):
+        yield f"{indent}{name}:"
+        yield f"{indent}  sketch:"
+        yield f"{indent}    shape: {list(item.shape)}"
+        yield f"{indent}    seed: {item.seed}"
+        yield from _wrapped(f"{indent}    ", f"sums: {_list(item.sums, integer)}")
+        return
+    if not item.size or (item.size > 1 and np.unique(item).size == 1 and item.size > 16):
+        fill = _number(item.flat[0], integer) if item.size else "0"
+        yield f"{indent}{name}: {{full: {fill}, shape: {list(item.shape)}}}"
+        return
+    yield from _wrapped(indent, f"{name}: {_list(item, integer)}")
+
+
+def _wrapped(indent: str, text: str) -> Iterable[str]:
+    yield from textwrap.wrap(
+        text, 100, initial_indent=indent, subsequent_indent=indent + "  ",
+        break_long_words=False, break_on_hyphens=False,
+    )  # fmt: skip
+
+
+def _list(values: Any, integer: bool) -> str:
+    if np.ndim(values) == 0:
+        return _number(values, integer)
+    return "[" + ", ".join(_list(value, integer) for value in values) + "]"
+
+
+def _number(value: Any, integer: bool) -> str:
+    """A float in a form that YAML 1.1 and 1.2 read alike."""
+    number = float(value)
+    if integer:
+        return str(int(number))
+    if math.isnan(number):
+        return ".nan"
+    if math.isinf(number):
+        return ".inf" if number > 0 else "-.inf"
+    if number == int(number) and abs(number) < 1e6:
+        return str(int(number))
+    mantissa, _, exponent = repr(number).partition("e")
+    if not exponent:
+        return mantissa
+    return f"{mantissa if '.' in mantissa else mantissa + '.0'}e{int(exponent):+03d}"
+
+
+def _tolerance(tolerance: Tolerance) -> str:
+    zeros = ", zeros: exact" if tolerance.zeros else ""
+    return f"{{rel: {_number(tolerance.rel, False)}, abs: {_number(tolerance.abs, False)}{zeros}}}"
+
+
+def rewrite(path: Path, texts: dict[str, tuple[str, ...]]) -> None:
+    """Store certified text in a file, case by case, leaving all that people wrote as it is."""
+    source = path.read_text(encoding="utf-8").splitlines()
+    document = yamlio.load(path)
+    entries = document["cases"]
+    ends = [entry.line - 1 for entry in entries[1:]] + [len(source)]
+    for entry in entries:
+        if source[entry.line - 1].lstrip("- ").startswith("{"):
+            raise InputError(display(path), entry.line, "write the case as a block mapping")
+    for entry, end in reversed(list(zip(entries, ends, strict=True))):
+        while not source[end - 1].strip() or source[end - 1].lstrip().startswith("#"):
+            end -= 1
+        keys = sorted(entry.lines.items(), key=lambda pair: pair[1])
+        stops = [line - 1 for _, line in keys[1:]] + [end]
+        ranges = {key: (line - 1, stop) for (key, line), stop in zip(keys, stops, strict=True)}
+        indent = source[entry.line - 1].index("id:") if "id" in entry else 4
+        position = ranges["variants"][0] if "variants" in ranges else end
+        new = [" " * indent + line for line in texts[entry["id"]]]
+        source[position:position] = new
+        for key in ("tolerance", "expected"):
+            if key in ranges:
+                start, stop = ranges[key]
+                if start >= position:
+                    start, stop = start + len(new), stop + len(new)
+                del source[start:stop]
+    path.write_text("\n".join(source) + "\n", encoding="utf-8")
+
+
+# -- the whole run --------------------------------------------------------------------------
+
+
+@lru_cache(maxsize=64)
+def _load(path: Path) -> dict[str, Case]:
+    return {case.id: case for case in load_file(path)}
+
+
+def _certify_one(task: tuple[Path, str]) -> Certificate | str:
+    path, case_id = task
+    try:
+        return certify_case(_load(path)[case_id])
+    except InputError as error:
+        return str(error)
+    except Exception as error:  # the oracle's own failure: name the case and go on
+        return f"{display(path)}: case {case_id}: {type(error).__name__}: {error}"
+
+
+def certify(
+    paths: Sequence[Path],
+    write: bool = False,
+    jobs: int | None = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> tuple[list[Certificate], list[str]]:
+    """Certify all cases below ``paths`` on ``jobs`` processes (default: one per core).
+
+    Returns the certificates and the problems; with ``write`` differences are mended, not problems.
+
+    Raises:
+        InputError: a case file is malformed.
+        LossproofError: python-flint is not installed.
+    """
+    try:
+        import flint  # noqa: F401
+    except ImportError:
+        raise LossproofError("certify needs python-flint: pip install 'lossproof[certify]'") from None
+    tasks = [(path, case.id) for path in case_files(paths) for case in load_file(path)]
+    certificates: list[Certificate] = []
+    problems: list[str] = []
+    workers = jobs or os.cpu_count() or 1
+    # Not forked: the caller may have started threads (a framework's, say).
+    with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
+        for done, result in enumerate(pool.map(_certify_one, tasks), 1):
+            if isinstance(result, str):
+                problems.append(result)
+            else:
+                certificates.append(result)
+            progress(done, len(tasks))
+    by_file: dict[Path, list[Certificate]] = {}
+    for certificate in certificates:
+        by_file.setdefault(certificate.path, []).append(certificate)
+    for path, found in by_file.items():
+        different = [c for c in found if c.differences]
+        if write and different:
+            if len(found) == sum(task[0] == path for task in tasks):
+                rewrite(path, {c.case_id.rsplit("/", 1)[1]: c.text for c in found})
+        elif not write:
+            problems += [
+                f"{display(path)}:{c.line}: case {c.case_id}: {difference}"
+                for c in different
+                for difference in c.differences
+            ]
+    return certificates, problems

@@ -1,0 +1,215 @@
+"""Find Python adapters, built in, by file, by ``module:Class`` and by entry point, and load them here."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import inspect
+import sys
+import traceback
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from importlib.metadata import entry_points
+from pathlib import Path
+from types import ModuleType
+
+from lossproof.adapter import Adapter
+from lossproof.core.text import suggest
+from lossproof.errors import LossproofError, Unavailable
+from lossproof.registry.deviations import Deviation, Deviations, load_deviations
+from lossproof.registry.loaded import AdapterInfo, Loaded, skipped
+
+
+@dataclass(frozen=True)
+class Builtin:
+    """A built-in adapter; ``requires`` is the module whose absence means it is skipped."""
+
+    module: str
+    cls: str
+    requires: str
+    extra: str
+
+
+BUILTIN = {
+    "numpy": Builtin("lossproof.adapters.numpy", "NumpyAdapter", "numpy", ""),
+    "torch": Builtin("lossproof.adapters.torch", "TorchAdapter", "torch", "torch"),
+    "torch-compile": Builtin("lossproof.adapters.torch", "TorchCompileAdapter", "torch", "torch"),
+    "torch-cuda": Builtin("lossproof.adapters.torch", "TorchCudaAdapter", "torch", "torch"),
+    "tensorflow": Builtin("lossproof.adapters.tensorflow", "TensorFlowAdapter", "tensorflow", "tensorflow"),
+    "tensorflow-xla": Builtin(
+        "lossproof.adapters.tensorflow", "TensorFlowXlaAdapter", "tensorflow", "tensorflow"
+    ),
+    "keras": Builtin("lossproof.adapters.keras", "KerasAdapter", "keras", "tensorflow"),
+    "jax": Builtin("lossproof.adapters.jax", "JaxAdapter", "jax", "jax"),
+    "optax": Builtin("lossproof.adapters.optax", "OptaxAdapter", "optax", "jax"),
+}
+
+
+def available_names() -> list[str]:
+    """Built-in adapters and those that installed packages register, in a fixed order."""
+    return [*BUILTIN, *sorted(_entry_points().keys() - BUILTIN.keys())]
+
+
+def _entry_points() -> dict[str, str]:
+    return {point.name: point.value for point in entry_points(group="lossproof.adapters")}
+
+
+def find_adapter(reference: str) -> Loaded:
+    """Load a Python adapter into this process.
+
+    Args:
+        reference: a name, ``path/to/file.py[:Class]`` or ``package.module:Class``.
+
+    Raises:
+        LossproofError: there is no such adapter, or its file fails to import.
+    """
+    if reference in BUILTIN:
+        return _load_builtin(reference)
+    points = _entry_points()
+    if reference in points:
+        return _load_entry_point(reference, points[reference])
+    path_text, _, class_name = reference.partition(":")
+    if path_text.endswith(".py"):
+        module = _import_file(Path(path_text))
+    elif class_name:
+        module = _import_module(path_text, reference)
+    else:
+        raise LossproofError(
+            f"unknown adapter {reference!r}{suggest(reference, available_names())}; there are "
+            f"{', '.join(available_names())}, or give path/to/file.py, package.module:Class or a command"
+        )
+    return _construct(_pick_class(module, class_name, reference))
+
+
+def _load_entry_point(name: str, value: str) -> Loaded:
+    module, _, class_name = value.partition(":")
+    try:
+        imported = importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name and module.startswith(error.name):
+            raise LossproofError(f"adapter {name!r}: its package lacks {error.name}") from None
+        # The adapter is installed, its framework is not.
+        return skipped(name, name, f"{error.name} is not installed")
+    except Exception as error:
+        return skipped(name, name, f"{module} fails to import: {type(error).__name__}: {error}")
+    return _construct(_pick_class(imported, class_name, name))
+
+
+def _load_builtin(name: str) -> Loaded:
+    builtin = BUILTIN[name]
+    if importlib.util.find_spec(builtin.requires) is None:
+        return skipped(
+            name,
+            builtin.requires,
+            f"{builtin.requires} is not installed: pip install 'lossproof[{builtin.extra}]'",
+        )
+    try:
+        module = importlib.import_module(builtin.module)
+    except Exception as error:
+        # An installed framework that fails to import (a missing library, say) is unusable here.
+        return skipped(name, builtin.requires, f"{builtin.requires} fails to import: {error}")
+    cls: type[Adapter] = getattr(module, builtin.cls)
+    return _construct(cls)
+
+
+def _import_file(path: Path) -> ModuleType:
+    if not path.is_file():
+        raise LossproofError(f"{path}: no such adapter file")
+    name = f"lossproof_adapter_{path.stem.replace('-', '_')}"
+    spec = importlib.util.spec_from_file_location(name, path.resolve())
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    # Modules beside the file can be imported, but never in place of an installed one.
+    if str(path.resolve().parent) not in sys.path:
+        sys.path.append(str(path.resolve().parent))
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename == str(path.resolve())]
+        line = error.lineno if isinstance(error, SyntaxError) else frames[-1].lineno if frames else 1
+        raise LossproofError(
+            f"{path}:{line}: the adapter fails to import: {type(error).__name__}: {error}"
+        ) from None
+    return module
+
+
+def _import_module(name: str, reference: str) -> ModuleType:
+    try:
+        return importlib.import_module(name)
+    except Exception as error:
+        raise LossproofError(
+            f"adapter {reference!r}: {name} fails to import: {type(error).__name__}: {error}"
+        ) from None
+
+
+def _pick_class(module: ModuleType, class_name: str, reference: str) -> type[Adapter]:
+    if class_name:
+        cls = getattr(module, class_name, None)
+        if not (inspect.isclass(cls) and issubclass(cls, Adapter)):
+            raise LossproofError(
+                f"adapter {reference!r}: {class_name} is not a subclass of lossproof.Adapter"
+            )
+        return cls
+    classes = [
+        cls
+        for cls in vars(module).values()
+        if inspect.isclass(cls) and issubclass(cls, Adapter) and cls.__module__ == module.__name__
+    ]
+    if len(classes) != 1:
+        names = ", ".join(cls.__name__ for cls in classes)
+        raise LossproofError(
+            f"adapter {reference!r}: "
+            + (f"it has several adapters; give one of {names} after a colon" if classes
+               else "it defines no subclass of lossproof.Adapter")
+        )  # fmt: skip
+    return classes[0]
+
+
+def _construct(cls: type[Adapter]) -> Loaded:
+    name = cls.name or cls.__name__
+    backend = cls.backend or name
+    try:
+        adapter = cls()
+    except Unavailable as reason:
+        return skipped(name, backend, str(reason))
+    except Exception as error:
+        raise LossproofError(
+            f"adapter {name!r}: its constructor fails: {type(error).__name__}: {error}"
+        ) from error
+    info = AdapterInfo(name, backend, str(adapter.version), str(adapter.device))
+    return Loaded(info, adapter, _deviations_of(adapter, info))
+
+
+def _deviations_of(adapter: Adapter, info: AdapterInfo) -> Deviations:
+    """The adapter's own deviations, and its bases' for the functions it inherits unchanged."""
+    entries: list[Deviation] = []
+    seen: set[str] = set()
+    for cls in type(adapter).__mro__:
+        file = getattr(sys.modules.get(cls.__module__), "__file__", None)
+        if cls.__module__ in seen or not file or not issubclass(cls, Adapter):
+            continue
+        seen.add(cls.__module__)
+        path = Path(file)
+        path = path.with_name(f"{path.stem}.deviations.yaml")
+        if not path.is_file():
+            continue
+        own = cls.__module__ == type(adapter).__module__
+        for deviation in load_deviations(path):
+            if own:
+                entries.append(deviation)
+            elif not deviation.adapters or cls.name in deviation.adapters:
+                entries += _inherited(deviation, adapter, cls)
+    return Deviations(entries, info.name, info.version, info.device)
+
+
+def _inherited(deviation: Deviation, adapter: Adapter, base: type[Adapter]) -> Iterable[Deviation]:
+    def same(case: str) -> bool:
+        function = case.split("/")[0]
+        return getattr(type(adapter), function, None) is getattr(base, function, None)
+
+    places = tuple(
+        replace(where, cases=tuple(case for case in where.cases if same(case))) for where in deviation.where
+    )
+    if any(where.cases for where in places):
+        yield replace(deviation, where=tuple(w for w in places if w.cases), adapters=())

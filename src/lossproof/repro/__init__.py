@@ -1,0 +1,1 @@
+"""Standalone scripts that show what a backend does, to be filed upstream."""

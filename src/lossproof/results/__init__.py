@@ -1,0 +1,1 @@
+"""What becomes of records: counts and gates, files, badges, and comparisons of two runs."""

@@ -1,0 +1,83 @@
+"""Results as JUnit XML, the form that continuous integration shows."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from itertools import groupby
+from pathlib import Path
+from xml.sax.saxutils import XMLGenerator
+from xml.sax.xmlreader import AttributesImpl
+
+from lossproof.core.verdicts import FAILURES, Verdict
+from lossproof.engine.record import Record
+from lossproof.errors import InputError
+from lossproof.registry.loaded import AdapterInfo
+from lossproof.results.gate import Gate
+
+DEFAULT_GATE = Gate()
+
+# XML 1.0 has no way to write these characters.
+_FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+def write_junit(
+    path: Path, adapters: Sequence[AdapterInfo], records: Iterable[Record], gate: Gate = DEFAULT_GATE
+) -> None:
+    """One suite per adapter, one test per output; what is wrong but does not fail the run is skipped.
+
+    ``records`` are gone through twice, adapter by adapter: a suite says first how many there are.
+    """
+    tags = Counter((record.adapter, _tag(record, gate)) for record in records)
+    suites = groupby(records, key=lambda record: record.adapter)
+    pending = next(suites, None)
+    try:
+        with path.open("w", encoding="utf-8") as file:
+            xml = XMLGenerator(file, "utf-8", short_empty_elements=True)
+            xml.startDocument()
+            xml.startElement("testsuites", AttributesImpl({"name": "lossproof"}))
+            for info in adapters:
+                counts = {tag: tags[info.name, tag] for tag in (None, "failure", "error", "skipped")}
+                attributes = {
+                    "name": _clean(info.name), "tests": str(sum(counts.values())),
+                    "failures": str(counts["failure"]), "errors": str(counts["error"]),
+                    "skipped": str(counts["skipped"]),
+                }  # fmt: skip
+                xml.startElement("testsuite", AttributesImpl(attributes))
+                if pending is not None and pending[0] == info.name:
+                    for record in pending[1]:
+                        _write_test(xml, record, _tag(record, gate))
+                    pending = next(suites, None)
+                xml.endElement("testsuite")
+            xml.endElement("testsuites")
+            xml.endDocument()
+    except OSError as error:
+        raise InputError(path, None, f"cannot be written: {error.strerror}") from None
+
+
+def _write_test(xml: XMLGenerator, record: Record, tag: str | None) -> None:
+    attributes = {
+        "classname": _clean(f"{record.adapter}.{record.function}"),
+        "name": _clean(f"{record.case}[{record.dtype}-{record.output}]"),
+    }
+    xml.startElement("testcase", AttributesImpl(attributes))
+    message = _clean(f"{record.verdict}: {record.message}")
+    if tag == "skipped":
+        xml.startElement(tag, AttributesImpl({"message": message}))
+        xml.endElement(tag)
+    elif tag is not None:
+        xml.startElement(tag, AttributesImpl({"type": str(record.verdict), "message": message}))
+        xml.characters(_clean(f"{record.clause}: {record.message}"))
+        xml.endElement(tag)
+    xml.endElement("testcase")
+
+
+def _tag(record: Record, gate: Gate) -> str | None:
+    if gate.fails(record):
+        return "error" if record.verdict in FAILURES - {Verdict.FAIL} else "failure"
+    return None if record.verdict in (Verdict.PASS, Verdict.VARIANT) else "skipped"
+
+
+def _clean(text: str) -> str:
+    return _FORBIDDEN.sub("�", text)

@@ -1,0 +1,55 @@
+"""What the tables of a run show, counted record by record, so that no record needs to be kept."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from lossproof.core.verdicts import FAILURES, Verdict
+from lossproof.engine.record import Record
+from lossproof.results.gate import Gate
+
+_WORTH_LISTING = {Verdict.DEVIATION, Verdict.BELOW, Verdict.UNSUPPORTED} | FAILURES
+_RIGHT = (Verdict.PASS, Verdict.VARIANT)
+
+
+@dataclass
+class Tally:
+    """The records of one adapter: counts, and the few that are listed.
+
+    ``limit`` records that fail are kept; None keeps all, and whatever else is not right.
+    """
+
+    gate: Gate
+    limit: int | None
+    functions: dict[str, Counter[Verdict]] = field(default_factory=dict)
+    worst_share: dict[str, float] = field(default_factory=dict)
+    """By function, the largest error of what is right, as a share of what is allowed."""
+    listed: list[Record] = field(default_factory=list)
+    failures: int = 0
+    tolerated: int = 0
+
+    def add(self, records: Iterable[Record]) -> None:
+        for record in records:
+            name, verdict = record.function, record.verdict
+            self.functions.setdefault(name, Counter())[verdict] += 1
+            if verdict in _RIGHT and record.error and record.allowed:
+                self.worst_share[name] = max(self.worst_share.get(name, 0.0), record.error / record.allowed)
+            failing = self.gate.fails(record)
+            self.failures += failing
+            self.tolerated += self.gate.tolerated(record)
+            if self.limit is None:
+                if failing or verdict in _WORTH_LISTING:
+                    self.listed.append(record)
+            elif failing and len(self.listed) < self.limit:
+                self.listed.append(record)
+
+    @property
+    def verdicts(self) -> Counter[Verdict]:
+        """Of all functions together."""
+        return sum(self.functions.values(), Counter())
+
+    @property
+    def outputs(self) -> int:
+        return self.verdicts.total()
