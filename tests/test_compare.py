@@ -6,7 +6,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from lossproof.case.model import Sketch, Tolerance
+from lossproof.case.expected import Sketch, Tolerance
 from lossproof.core.dtypes import FLOAT_TYPES
 from lossproof.engine.compare import compare
 

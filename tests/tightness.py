@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 from lossproof.adapters import numpy as ref
 
-from lossproof.case.model import Case, Sketch
+from lossproof.case.expected import Sketch
+from lossproof.case.model import Case
 from lossproof.case.read import load_cases
 from lossproof.core.dtypes import FLOAT_TYPES
 from lossproof.core.functions import FUNCTIONS

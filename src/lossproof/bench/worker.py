@@ -168,7 +168,8 @@ class Backend(Timed):
         """Make the step, time its first call, judge its result where that is wanted, warm up."""
         from lossproof.bench.workload import workloads
         from lossproof.case.arrays import numpy_arrays
-        from lossproof.engine.call import Answer, bind
+        from lossproof.engine.answer import Answer
+        from lossproof.engine.call import bind
         from lossproof.engine.judge import judge
         from lossproof.errors import Unsupported
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from lossproof.case.inputs import materialize
+from lossproof.case.inputs import laid_out, materialize
 from lossproof.case.model import Case
 from lossproof.core.dtypes import FLOAT_TYPES, numpy_dtype
 
@@ -21,18 +21,6 @@ def numpy_arrays(case: Case, dtype: str) -> dict[str, npt.NDArray[Any]]:
         cast = exact.astype(np.int64 if integer else numpy_dtype(dtype))
         arrays[array.name] = laid_out(cast, case.layout.get(array.name))
     return arrays
-
-
-def laid_out(array: npt.NDArray[Any], layout: str | None) -> npt.NDArray[Any]:
-    """The same array with the strides that a case or a message names, or as it is."""
-    if layout == "transposed":
-        return np.asfortranarray(array)
-    if layout == "strided":
-        # Every other element of a twice as long last axis; what lies between must not be read.
-        wide = np.full((*array.shape[:-1], 2 * array.shape[-1]), 77, dtype=array.dtype)
-        wide[..., ::2] = array
-        return wide[..., ::2]
-    return array
 
 
 def numpy_parameters(case: Case, dtype: str) -> dict[str, Any]:

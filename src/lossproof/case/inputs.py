@@ -31,6 +31,18 @@ def materialize(spec: Any, integer: bool) -> npt.NDArray[Any]:
     return array
 
 
+def laid_out(array: npt.NDArray[Any], layout: str | None) -> npt.NDArray[Any]:
+    """The same array with the strides that a case or a message names, or as it is."""
+    if layout == "transposed":
+        return np.asfortranarray(array)
+    if layout == "strided":
+        # Every other element of a twice as long last axis; what lies between must not be read.
+        wide = np.full((*array.shape[:-1], 2 * array.shape[-1]), 77, dtype=array.dtype)
+        wide[..., ::2] = array
+        return wide[..., ::2]
+    return array
+
+
 def shape_of(spec: Any) -> tuple[int, ...]:
     """Shape of an input, without building it where it is described."""
     return tuple(spec["shape"]) if is_description(spec) else np.shape(spec)

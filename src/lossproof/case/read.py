@@ -17,8 +17,9 @@ import numpy.typing as npt
 
 from lossproof.case import random as generator
 from lossproof.case import yaml as yamlio
+from lossproof.case.expected import Expected, Sketch, Tolerance, Variant
 from lossproof.case.inputs import materialize, not_representable, shape_of
-from lossproof.case.model import Case, Expected, Sketch, Tolerance, Variant
+from lossproof.case.model import Case
 from lossproof.core.clauses import clauses
 from lossproof.core.dtypes import FLOAT_TYPES, INTEGER_TYPES
 from lossproof.core.functions import FUNCTIONS, REDUCTIONS, REQUIRED, shape_mismatch

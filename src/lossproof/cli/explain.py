@@ -11,8 +11,9 @@ import numpy as np
 from rich.console import Console
 from rich.text import Text
 
+from lossproof.case.expected import Expected, Sketch
 from lossproof.case.inputs import is_description
-from lossproof.case.model import Case, Expected, Sketch
+from lossproof.case.model import Case
 from lossproof.case.select import select_cases
 from lossproof.cli.terminal import STYLES
 from lossproof.core.clauses import clauses

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from lossproof.case.model import Expected, Sketch, Tolerance
+from lossproof.case.expected import Expected, Sketch, Tolerance
 from lossproof.core.dtypes import FLOAT_TYPES, FloatType
 
 Floats = npt.NDArray[np.float64]

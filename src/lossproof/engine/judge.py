@@ -9,46 +9,29 @@ import numpy.typing as npt
 
 from lossproof.adapter import Adapter
 from lossproof.case.model import Case
-from lossproof.core.verdicts import FAILURES, ProcessFault, Verdict
-from lossproof.engine.call import Answer, ask, describe
-from lossproof.engine.compare import Comparison, compare
+from lossproof.core.verdicts import FAILURES, Verdict
+from lossproof.engine.answer import Answer
+from lossproof.engine.call import ask
 from lossproof.engine.record import LINK, Record
-from lossproof.errors import Unsupported
+from lossproof.engine.verdict import Judged, judge_output
 from lossproof.registry.deviations import Deviations
 
 # Outputs of up to this many elements are kept in the record as text.
 MAX_SHOWN = 12
 
 
-def judge(case: Case, dtype: str, output: str, answer: Answer) -> tuple[Verdict, str | None, Comparison]:
-    """Verdict, variant's name and comparison for one output, deviations aside."""
-    if output in answer.raised:
-        error = answer.raised[output]
-        message = describe(error)
-        if isinstance(error, ProcessFault):
-            # A dead process is no answer: neither a permitted raise nor a miss of what is recommended.
-            return error.verdict, None, Comparison(False, message)
-        if isinstance(error, Unsupported):
-            return Verdict.UNSUPPORTED, None, Comparison(False, str(error))
-        for variant in case.variants:
-            if variant.raises:
-                return Verdict.VARIANT, variant.name, Comparison(True, message)
-        verdict = Verdict.BELOW if case.level == "recommended" else Verdict.ERROR
-        return verdict, None, Comparison(False, message)
+def judge(case: Case, dtype: str, output: str, answer: Answer) -> Judged:
+    """Verdict, variant's name and comparison for one output of a case, deviations aside."""
     assert case.expected is not None
-    tolerance = case.tolerances.get(dtype, {}).get(output)
-    actual = answer.outputs[output]
-    comparison = compare(actual, case.expected[output], tolerance, dtype)
-    if comparison.ok:
-        if comparison.flushed:
-            return Verdict.VARIANT, "flushes-subnormals", comparison
-        return Verdict.PASS, None, comparison
-    for variant in case.variants:
-        if output in variant.outputs:
-            other = compare(actual, variant.outputs[output], tolerance, dtype)
-            if other.ok:
-                return Verdict.VARIANT, variant.name, other
-    return Verdict.BELOW if case.level == "recommended" else Verdict.FAIL, None, comparison
+    return judge_output(
+        answer,
+        output,
+        case.expected[output],
+        case.tolerances.get(dtype, {}).get(output),
+        dtype=dtype,
+        level=case.level,
+        variants=case.variants,
+    )
 
 
 def small_text(array: npt.NDArray[Any]) -> str:

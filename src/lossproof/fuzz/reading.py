@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from lossproof.case.model import Variant
+from lossproof.case.expected import Variant
 from lossproof.core.dtypes import FLOAT_TYPES, FloatType
 
 Arrays = Mapping[str, npt.NDArray[Any]]

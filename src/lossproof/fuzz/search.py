@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from hypothesis.errors import Flaky
 
 from lossproof.case.arrays import numpy_parameters
-from lossproof.case.model import Case, Sketch
+from lossproof.case.expected import Sketch
+from lossproof.case.model import Case
 from lossproof.core.dtypes import FLOAT_TYPES, INTEGER_TYPES
 from lossproof.core.functions import FUNCTIONS, Function
 from lossproof.core.verdicts import FAILURES, Verdict

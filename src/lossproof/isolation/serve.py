@@ -13,9 +13,9 @@ from collections.abc import Mapping
 from typing import Any, BinaryIO
 
 from lossproof.adapter import Adapter, Call
-from lossproof.case.arrays import laid_out
+from lossproof.case.inputs import laid_out
 from lossproof.core.functions import FUNCTIONS
-from lossproof.engine.call import call_outputs, describe
+from lossproof.engine.answer import call_outputs, describe
 from lossproof.errors import LossproofError, Unsupported
 from lossproof.isolation import protocol
 from lossproof.isolation.protocol import Answer, Start, decode_array

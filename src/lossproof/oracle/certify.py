@@ -16,8 +16,9 @@ from typing import Any
 import numpy as np
 
 from lossproof.case import yaml as yamlio
+from lossproof.case.expected import Expected, Sketch, Tolerance
 from lossproof.case.inputs import is_description, not_representable
-from lossproof.case.model import Case, Expected, Sketch, Tolerance
+from lossproof.case.model import Case
 from lossproof.case.read import case_files, load_file
 from lossproof.core.dtypes import FLOAT_TYPES
 from lossproof.core.text import display

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from lossproof.case.model import Tolerance, block_slices
+from lossproof.case.expected import Tolerance, block_slices
 from lossproof.case.random import signs
 from lossproof.core.dtypes import FLOAT_TYPES, FloatType
 from lossproof.oracle.balls import Quantity, Undecided, nearest, total

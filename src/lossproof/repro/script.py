@@ -21,8 +21,9 @@ import numpy as np
 
 from lossproof.adapter import Adapter
 from lossproof.case import random as generator
+from lossproof.case.expected import Sketch
 from lossproof.case.inputs import is_description
-from lossproof.case.model import Case, Sketch
+from lossproof.case.model import Case
 from lossproof.core.dtypes import FLOAT_TYPES
 from lossproof.errors import LossproofError, Unavailable, Unsupported
 from lossproof.isolation.remote import RemoteAdapter

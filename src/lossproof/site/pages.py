@@ -21,8 +21,9 @@ from markupsafe import Markup
 import lossproof
 from lossproof.bench.stats import paired
 from lossproof.case.arrays import numpy_arrays
+from lossproof.case.expected import Sketch
 from lossproof.case.inputs import is_description
-from lossproof.case.model import Case, Sketch
+from lossproof.case.model import Case
 from lossproof.core.resources import folder
 from lossproof.core.verdicts import FAILURES, Verdict
 from lossproof.engine.judge import MAX_SHOWN, small_text

@@ -1,0 +1,90 @@
+"""What an adapter gives for a call, or what it raises instead.
+
+Knows adapters and nothing of cases, so that standalone scripts can carry its source.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from lossproof.adapter import Adapter, Call
+from lossproof.core.verdicts import ProcessFault, RemoteError
+
+Bound = tuple[Call, Mapping[str, Any], Any]
+"""A call, its native arrays, and its native cotangent or None."""
+
+
+@dataclass
+class Answer:
+    """What an adapter gave for a case: NumPy outputs, and per output what was raised instead."""
+
+    outputs: dict[str, Any] = field(default_factory=dict)
+    raised: dict[str, BaseException] = field(default_factory=dict)
+
+
+def answer_to(adapter: Adapter, bind: Callable[[], Bound], wanted: Sequence[str]) -> Answer:
+    """Make the call that ``bind`` builds, and the gradients' where ``wanted`` names any; nothing is raised.
+
+    ``bind`` is called once more where the gradients fail: the arrays of the first call may be spoilt.
+    """
+    answer = Answer()
+    wrt = tuple(name.removeprefix("gradients.") for name in wanted if name != "value")
+    try:
+        call, arrays, cotangent = bind()
+    except (Exception, SystemExit) as error:
+        answer.raised = dict.fromkeys(wanted, error)
+        return answer
+    try:
+        answer.outputs = call_outputs(adapter, call, arrays, wrt, cotangent)
+    except ProcessFault as fault:
+        answer.raised = dict.fromkeys(wanted, fault)
+    except (Exception, SystemExit) as error:
+        answer.raised = dict.fromkeys(wanted, error)
+        if wrt:
+            # The value may be fine all the same; ask for it alone.
+            _ask_value(adapter, bind, answer)
+    return answer
+
+
+def _ask_value(adapter: Adapter, bind: Callable[[], Bound], answer: Answer) -> None:
+    try:
+        call, arrays, _ = bind()
+        answer.outputs = call_outputs(adapter, call, arrays, (), None)
+        del answer.raised["value"]
+    except (Exception, SystemExit) as error:
+        answer.raised["value"] = error
+
+
+def call_outputs(
+    adapter: Adapter, call: Call, arrays: Mapping[str, Any], wrt: tuple[str, ...], cotangent: Any
+) -> dict[str, npt.NDArray[Any]]:
+    """Make one call, with gradients where ``wrt`` names any; NumPy outputs by name."""
+    if not wrt:
+        return {"value": _numpy(adapter, adapter.evaluate(call, arrays))}
+    # Only a case that gives a cotangent needs an adapter that takes one.
+    extra = {} if cotangent is None else {"cotangent": cotangent}
+    value, gradients = adapter.value_and_gradients(call, arrays, wrt, **extra)
+    outputs = {"value": _numpy(adapter, value)}
+    for name in wrt:
+        outputs[f"gradients.{name}"] = _numpy(adapter, gradients[name])
+    return outputs
+
+
+def _numpy(adapter: Adapter, native: Any) -> npt.NDArray[Any]:
+    array = adapter.to_numpy(native)
+    if not isinstance(array, (np.ndarray, np.generic)):
+        raise TypeError(f"to_numpy gave {type(array).__name__}, not a NumPy array")
+    return np.asarray(array)
+
+
+def describe(error: BaseException) -> str:
+    """Type and first lines of what was raised, on one line."""
+    if isinstance(error, (ProcessFault, RemoteError)):
+        return " ".join(str(error).split())[:600]  # says what it is itself
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text[:300]}" if text else type(error).__name__
