@@ -170,9 +170,9 @@ def measured(case: Case, factor: float = 1.0) -> laws.Measured:
     return {
         name: (
             np.asarray(answer.outputs[name], np.float64) * factor,
-            laws.allowance(found.outputs[name], bound.rel, bound.abs),
+            laws.allowance(found.outputs[name], bound, "float64"),
         )
-        for name, bound in found.tolerances["float64"].items()
+        for name, bound in found.tolerances.items()
     }
 
 

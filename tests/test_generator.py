@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from lossproof.case.expected import sampled
 from lossproof.case.random import generate, signs, splitmix64
 
 
@@ -26,6 +27,7 @@ def test_vectors() -> None:
     one_hot = generate({"random": "one_hot", "seed": 7, "shape": [1, 4]})
     assert one_hot.tolist() == [[0, 1, 0, 0]]
     assert signs(7, 4).tolist() == [1, 1, -1, -1]
+    assert sampled(7, 1000, 6).tolist() == [0, 999, 900, 582, 452, 249]
 
 
 def test_a_scalar_implementation_agrees() -> None:

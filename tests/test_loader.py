@@ -22,6 +22,14 @@ cases:
       logits: [1, 2]
 """
 
+# An expectation on one line, so that a tolerance after it can be wrong.
+ONE = "expected: {value: [0.25, 0.75]}"
+
+
+def with_tolerance(text: str) -> str:
+    return f"    {ONE}\n    tolerance: {text}\n    inputs:"
+
+
 BAD = {
     "malformed": ("logits: [1, 2]", "logits: [1, 2", 11, "malformed YAML"),
     "tab": ("    why: a reason", "\twhy: a reason", 7, "malformed YAML"),
@@ -55,12 +63,20 @@ BAD = {
     "bad layout": ("    inputs:", "    layout: {logits: upside-down}\n    inputs:", 9, "layout of logits"),
     "bad wrt": ("    inputs:", "    wrt: [labels]\n    inputs:", 9, "unknown wrt 'labels'"),
     "bad variant": ("    inputs:", "    variants: [{name: x}]\n    inputs:", 9, "either raises: true"),
-    "bad tolerance": (
-        "    inputs:",
-        "    tolerance: {float32: {value: {rel: -1, abs: 0}}}\n    inputs:",
-        9,
-        "rel must be a finite number",
+    "bad tolerance": ("    inputs:", with_tolerance("{value: -1}"), 10, "u of a tolerance must"),
+    "tolerance of another shape": (
+        "    inputs:", with_tolerance("{value: [1, 2, 3]}"), 10, "has shape (3,), not (2,)",
     ),
+    "tolerance of nothing": (
+        "    inputs:", with_tolerance("{gradients: {logits: 1}}"), 10, "which is not expected",
+    ),
+    "tolerance with an unknown part": (
+        "    inputs:", with_tolerance("{value: {u: 1, rel: 1}}"), 10, "unknown field 'rel'",
+    ),
+    "bad eta": (
+        "    inputs:", with_tolerance("{value: {u: 1, eta: .inf}}"), 10, "eta of a tolerance",
+    ),
+    "bad reason": ("    inputs:", "    vacuous: {value: 3}\n    inputs:", 9, "vacuous gives a reason"),
 }  # fmt: skip
 
 

@@ -20,8 +20,9 @@ cases:
       gradients:
         logits: 0.25
     tolerance:
-      float64: {{value: {{rel: 0, abs: 0}}, gradients: {{logits: {{rel: 0, abs: 0}}}}}}
-      float32: {{value: {{rel: 0, abs: 0}}, gradients: {{logits: {{rel: 0, abs: 0}}}}}}
+      value: 0
+      gradients:
+        logits: 0
 """
 
 

@@ -62,12 +62,21 @@ def correct_shares() -> dict[Cell, float]:
 def perturbation(case: Case, dtype: str, output: str) -> float:
     """The largest δ for which the exact output times 1 + δ passes (infinite if it says nothing)."""
     assert case.expected is not None
-    expected, tolerance = case.expected[output], case.tolerances[dtype][output]
-    size = np.abs(expected.sums if isinstance(expected, Sketch) else expected)
-    size = size[np.isfinite(size) & (size > 0) & (size < FLOAT_TYPES[dtype].largest)]
-    # A perturbation below the smallest normal number may be flushed away.
-    size = size[size >= FLOAT_TYPES[dtype].smallest_normal]
-    return float(np.min(tolerance.abs / size + tolerance.rel)) if size.size else float("inf")
+    expected, tolerance = case.expected[output], case.tolerances[output]
+    kind = FLOAT_TYPES[dtype]
+    if isinstance(expected, Sketch):
+        assert tolerance.sample is not None
+        parts = [(expected.sums, tolerance), (expected.sample, tolerance.sample)]
+    else:
+        parts = [(expected, tolerance)]
+    smallest = float("inf")
+    for values, bound in parts:
+        size = np.abs(values)
+        # A perturbation below the smallest normal number may be flushed away.
+        told = np.isfinite(size) & (size >= kind.smallest_normal) & (size < kind.largest)
+        if told.any():
+            smallest = min(smallest, float(np.min(bound.bounds(values, kind)[told] / size[told])))
+    return smallest
 
 
 def page(results: list[Path]) -> str:
@@ -85,7 +94,7 @@ def page(results: list[Path]) -> str:
     for case in load_cases():
         if case.level != "required" or case.function.integer_result or case.expected is None:
             continue
-        for dtype in case.tolerances:
+        for dtype in case.dtypes:
             for output in case.expected:
                 cell = (case.function.name, dtype, output_kind(output))
                 smallest[cell] = min(smallest[cell], (perturbation(case, dtype, output), case.id))

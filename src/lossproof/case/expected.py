@@ -1,38 +1,55 @@
 """What is demanded of an output: elements or their sums, how far off they may be, what else is permitted.
 
-Needs NumPy and the generator alone, so that standalone scripts can carry its source.
+Needs NumPy, the generator and the dtypes alone, so that standalone scripts can carry its source.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
 from lossproof.case import random
+from lossproof.core.dtypes import FloatType
+
+Floats = npt.NDArray[np.float64]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Sketch:
     """What is stored of a tensor too large to list.
 
     ``sums[p][b]`` is the sum over the b-th of equally long blocks of the flattened tensor of its
-    elements times the p-th pattern of signs (seeds ``seed``, ``seed + 1``, …).
+    elements times the p-th pattern of signs (seeds ``seed``, ``seed + 1``, …); ``sample`` holds the
+    elements at ``sampled(seed, size, len(sample))``.
     """
 
     shape: tuple[int, ...]
     seed: int
-    sums: npt.NDArray[np.float64]
+    sums: Floats
+    sample: Floats
 
-    def of(self, tensor: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
-        """The same sums of another tensor of the same shape."""
+    def of(self, tensor: npt.NDArray[Any]) -> Floats:
+        """The same sums of another tensor of the same shape; those of float64 are correctly rounded."""
+        exact = tensor.dtype == np.float64
         flat = np.asarray(tensor, dtype=np.float64).ravel()
         patterns, blocks = self.sums.shape
-        signed = [flat * random.signs(self.seed + p, flat.size) for p in range(patterns)]
-        return np.array([[row[block].sum() for block in block_slices(flat.size, blocks)] for row in signed])
+        signed = (flat * random.signs(self.seed + p, flat.size) for p in range(patterns))
+        return np.array(
+            [[_total(row[block], exact) for block in block_slices(flat.size, blocks)] for row in signed]
+        )
+
+    def sample_of(self, tensor: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """The sampled elements of another tensor of the same shape."""
+        return tensor.ravel()[sampled(self.seed, tensor.size, self.sample.size)]
+
+
+def _total(part: Floats, exact: bool) -> float:
+    return math.fsum(part.tolist()) if exact and np.isfinite(part).all() else float(part.sum())
 
 
 def block_slices(size: int, blocks: int) -> list[slice]:
@@ -40,16 +57,55 @@ def block_slices(size: int, blocks: int) -> list[slice]:
     return [slice(b * size // blocks, (b + 1) * size // blocks) for b in range(blocks)]
 
 
+def sampled(seed: int, size: int, count: int) -> npt.NDArray[np.int64]:
+    """Which elements of a flattened tensor are sampled: the first, the last, and others at random."""
+    places = random.scaled(random.splitmix64(seed, count), size)
+    places[: min(count, 2)] = [0, size - 1][: min(count, 2)]
+    return places
+
+
 Expected = npt.NDArray[Any] | Sketch
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Tolerance:
-    """|actual − expected| ≤ abs + rel·|expected|; with ``zeros``, an expected 0 must be exactly 0."""
+    """How far off each element may be (spec/tolerances.md, T-9).
 
-    rel: float
-    abs: float
-    zeros: bool = False
+    |actual − expected| ≤ ``u``·(unit roundoff of the dtype) + ``a``·(unit roundoff of the accumulator)
+    + ``eta``·(smallest subnormal) + 2**−53·|expected|, where the first two are not both 0; elsewhere
+    actual and expected are equal. ``u`` and ``a`` are one number or have the shape of what they bound: an
+    output, or the blocks of a sketch, whose sampled elements are bound by ``sample``.
+    """
+
+    ETA: ClassVar[float] = 8.0
+
+    u: Floats
+    a: Floats
+    eta: float = ETA
+    sample: Tolerance | None = None
+
+    def bounds(self, expected: Floats, dtype: FloatType) -> Floats:
+        """The bounds of all elements in a dtype."""
+        with np.errstate(invalid="ignore", over="ignore"):
+            bound = (
+                self.u * dtype.unit_roundoff
+                + self.a * dtype.accumulation_roundoff
+                + self.eta * dtype.smallest_subnormal
+                + np.abs(expected) * 2.0**-53
+            )
+        held = (self.u == 0) & (self.a == 0)
+        return np.broadcast_to(np.where(held, 0.0, bound), expected.shape)
+
+    def same_as(self, other: Tolerance) -> bool:
+        """Whether both are stored alike."""
+        if self.sample is None or other.sample is None:
+            alike = self.sample is other.sample
+        else:
+            alike = self.sample.same_as(other.sample)
+        return (
+            alike and self.eta == other.eta
+            and np.array_equal(self.u, other.u) and np.array_equal(self.a, other.a)
+        )  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ class Case:
     """One case: inputs, the outputs that the definition demands, and what else is permitted.
 
     Outputs are called ``value`` and ``gradients.<array>``. ``expected`` is None for a case that
-    has not been certified yet.
+    has not been certified yet. ``vacuous`` names outputs that nonsense would pass, with the reason.
     """
 
     id: str
@@ -37,8 +37,9 @@ class Case:
     layout: Mapping[str, str]
     wrt: tuple[str, ...]
     expected: Mapping[str, Expected] | None
-    tolerances: Mapping[str, Mapping[str, Tolerance]]
+    tolerances: Mapping[str, Tolerance]
     variants: tuple[Variant, ...]
+    vacuous: Mapping[str, str]
     path: Path
     line: int
     about: str

@@ -48,17 +48,17 @@ def generate(spec: Mapping[str, Any]) -> npt.NDArray[Any]:
     count = math.prod(shape)
     if kind == "one_hot":
         *rows, classes = shape
-        picked = _scaled(splitmix64(spec["seed"], math.prod(rows)), classes)
+        picked = scaled(splitmix64(spec["seed"], math.prod(rows)), classes)
         hot = np.zeros((len(picked), classes))
         hot[np.arange(len(picked)), picked] = 1.0
         return hot.reshape(shape)
     z = splitmix64(spec["seed"], count)
     if kind == "integers":
         first, end = int(spec.get("low", 0)), int(spec["high"])
-        return (first + _scaled(z, end - first)).reshape(shape)
+        return (first + scaled(z, end - first)).reshape(shape)
     if kind == "choice":
         options = np.asarray(spec["of"])
-        picks: npt.NDArray[Any] = options[_scaled(z, len(options))].reshape(shape)
+        picks: npt.NDArray[Any] = options[scaled(z, len(options))].reshape(shape)
         return picks
     if kind == "uniform":
         low, high = float(spec.get("low", 0.0)), float(spec.get("high", 1.0))
@@ -74,12 +74,12 @@ def generate(spec: Mapping[str, Any]) -> npt.NDArray[Any]:
     return round_significand(values, int(spec.get("bits", 8))).reshape(shape)
 
 
-def _scaled(z: npt.NDArray[np.uint64], n: int) -> npt.NDArray[np.int64]:
+def scaled(z: npt.NDArray[np.uint64], n: int) -> npt.NDArray[np.int64]:
     """Map 64-bit outputs to 0 … n−1 by the high 32 bits times n."""
     return (((z >> np.uint64(32)) * np.uint64(n)) >> np.uint64(32)).astype(np.int64)
 
 
-@lru_cache(maxsize=64)
-def signs(seed: int, count: int) -> npt.NDArray[np.float64]:
+@lru_cache(maxsize=8)
+def signs(seed: int, count: int) -> npt.NDArray[np.int8]:
     """A pattern of +1 and −1 (the top bit of each output), for the sums that stand for big tensors."""
-    return 1.0 - 2.0 * (splitmix64(seed, count) >> np.uint64(63)).astype(np.float64)
+    return (1 - 2 * (splitmix64(seed, count) >> np.uint64(63)).astype(np.int8)).astype(np.int8)

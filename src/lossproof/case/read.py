@@ -9,6 +9,7 @@ import gc
 import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ import numpy.typing as npt
 
 from lossproof.case import random as generator
 from lossproof.case import yaml as yamlio
-from lossproof.case.expected import Expected, Sketch, Tolerance, Variant
+from lossproof.case.expected import Expected, Floats, Sketch, Tolerance, Variant
 from lossproof.case.inputs import materialize, not_representable, shape_of
 from lossproof.case.model import Case
 from lossproof.core.clauses import clauses
@@ -35,7 +36,7 @@ _FILE_FIELDS = {"function": True, "about": True, "cases": True}
 _CASE_FIELDS = {
     "id": True, "clause": True, "level": True, "why": True, "dtypes": True, "inputs": True,
     "parameters": False, "cotangent": False, "layout": False, "wrt": False,
-    "expected": False, "tolerance": False, "variants": False,
+    "vacuous": False, "expected": False, "tolerance": False, "variants": False,
 }  # fmt: skip
 _LAYOUTS = ("transposed", "strided")
 
@@ -150,6 +151,7 @@ class _FileReader:
         wrt = self.names(entry, "wrt", self.function.wrt, default=self.function.wrt)
         if "cotangent" in entry:
             self.numbers(entry, "cotangent", dtypes, integer=False)
+        expected = self.expected(entry, wrt)
         return Case(
             id=f"{self.function.name}/{self.path.stem}/{entry['id']}",
             function=self.function,
@@ -162,9 +164,10 @@ class _FileReader:
             cotangent=entry.get("cotangent"),
             layout=self.layout(entry),
             wrt=wrt,
-            expected=self.expected(entry, wrt),
-            tolerances=self.tolerances(entry, dtypes),
+            expected=expected,
+            tolerances=self.tolerances(entry, expected),
             variants=self.variants(entry),
+            vacuous=self.vacuous(entry),
             path=self.path,
             line=entry.line,
             about=self.document["about"],
@@ -333,12 +336,16 @@ class _FileReader:
             sketch = spec["sketch"]
             if not isinstance(sketch, yamlio.Mapping):
                 raise self.fail(line, f"{self.label}: sketch must be a mapping")
-            self.check_fields(sketch, {"shape": True, "seed": True, "sums": True}, f"sketch of {self.label}")
+            fields = dict.fromkeys(("shape", "seed", "sums", "sample"), True)
+            self.check_fields(sketch, fields, f"sketch of {self.label}")
             self.shape(sketch, line, "sketch")
             sums = self.listed(sketch["sums"], line, "sums", False)
             if sums.ndim != 2 or not sums.size or not _is_count(sketch["seed"]):
                 raise self.fail(line, f"{self.label}: a sketch has a seed, and sums per pattern and block")
-            return Sketch(tuple(sketch["shape"]), sketch["seed"], sums)
+            sample = self.listed(sketch["sample"], line, "sample", False)
+            if sample.ndim != 1 or not sample.size or not math.prod(sketch["shape"]):
+                raise self.fail(line, f"{self.label}: the sample of a sketch is a list of elements")
+            return Sketch(tuple(sketch["shape"]), sketch["seed"], sums, sample)
         if isinstance(spec, yamlio.Mapping):
             self.check_fields(spec, {"full": True, "shape": True}, f"expected of {self.label}")
             self.description(spec, "expected", self.function.integer_result)
@@ -360,32 +367,58 @@ class _FileReader:
         outputs.update({f"gradients.{name}": item for name, item in gradients.items()})
         return outputs
 
-    def tolerances(self, entry: yamlio.Mapping, dtypes: tuple[str, ...]) -> dict[str, dict[str, Tolerance]]:
-        given = entry.get("tolerance", {})
+    def tolerances(
+        self, entry: yamlio.Mapping, expected: Mapping[str, Expected] | None
+    ) -> dict[str, Tolerance]:
         line = entry.lines.get("tolerance", entry.line)
-        if not isinstance(given, dict):
-            raise self.fail(line, f"{self.label}: tolerance maps the case's dtypes to bounds")
-        for name in set(given) - set(dtypes):
+        given = self.outputs(entry["tolerance"], line) if "tolerance" in entry else {}
+        if expected is None:
+            return {}
+        for name in given.keys() - expected.keys():
+            raise self.fail(line, f"{self.label}: a tolerance is given for {name}, which is not expected")
+        return {name: self.tolerance(bound, line, expected[name]) for name, bound in given.items()}
+
+    def tolerance(self, bound: Any, line: int, expected: Expected) -> Tolerance:
+        if not isinstance(expected, Sketch):
+            return self.bound(bound, line, expected.shape)
+        if not isinstance(bound, yamlio.Mapping):
+            raise self.fail(line, f"{self.label}: the tolerance of a sketch has sums and sample")
+        self.check_fields(bound, {"sums": True, "sample": True}, f"tolerance of {self.label}")
+        sums = self.bound(bound["sums"], line, expected.sums.shape[1:])
+        return replace(sums, sample=self.bound(bound["sample"], line, expected.sample.shape))
+
+    def bound(self, bound: Any, line: int, shape: tuple[int, ...]) -> Tolerance:
+        """``u`` alone, or a mapping of ``u``, ``a`` and ``eta``."""
+        parts = bound if isinstance(bound, yamlio.Mapping) else {"u": bound}
+        if isinstance(bound, yamlio.Mapping):
+            self.check_fields(bound, {"u": True, "a": False, "eta": False}, f"tolerance of {self.label}")
+        u, a = (self.coefficient(parts.get(name, 0), line, name, shape) for name in ("u", "a"))
+        eta = parts.get("eta", Tolerance.ETA)
+        if not _is_number(eta) or not 0 <= eta < math.inf:
+            raise self.fail(line, f"{self.label}: eta of a tolerance must be a finite number from 0 up")
+        return Tolerance(u, a, float(eta))
+
+    def coefficient(self, spec: Any, line: int, name: str, shape: tuple[int, ...]) -> Floats:
+        array: Floats = self.listed(spec, line, name, False)
+        if array.shape not in ((), shape):
             raise self.fail(
                 line,
-                f"{self.label}: tolerance is given for {name}, which is not among the case's dtypes; "
-                "remove it (lossproof certify --write derives tolerances anew)",
+                f"{self.label}: {name} of a tolerance has shape {array.shape}, not {shape} or one number",
             )
-        return {
-            dtype: {name: self.tolerance(bound, line) for name, bound in self.outputs(outputs, line).items()}
-            for dtype, outputs in given.items()
-        }
+        if not (np.isfinite(array) & (array >= 0)).all():
+            raise self.fail(line, f"{self.label}: {name} of a tolerance must be finite numbers from 0 up")
+        return array
 
-    def tolerance(self, bound: Any, line: int) -> Tolerance:
-        if not isinstance(bound, yamlio.Mapping):
-            raise self.fail(line, f"{self.label}: a tolerance is {{rel: …, abs: …}}")
-        self.check_fields(bound, {"rel": True, "abs": True, "zeros": False}, self.label)
-        for key in ("rel", "abs"):
-            if not _is_number(bound[key]) or not 0 <= bound[key] < math.inf:
-                raise self.fail(line, f"{self.label}: {key} must be a finite number from 0 up")
-        if bound.get("zeros", "exact") != "exact":
-            raise self.fail(line, f"{self.label}: zeros can only be exact")
-        return Tolerance(float(bound["rel"]), float(bound["abs"]), "zeros" in bound)
+    def vacuous(self, entry: yamlio.Mapping) -> dict[str, str]:
+        """Outputs whose tolerance cannot decide, each with the reason."""
+        if "vacuous" not in entry:
+            return {}
+        line = entry.lines["vacuous"]
+        given = self.outputs(entry["vacuous"], line)
+        for name, why in given.items():
+            if not isinstance(why, str) or not why.strip():
+                raise self.fail(line, f"{self.label}: vacuous gives a reason for {name}, a sentence")
+        return given
 
     def variants(self, entry: yamlio.Mapping) -> tuple[Variant, ...]:
         given = entry.get("variants", [])

@@ -11,7 +11,7 @@ import numpy as np
 from rich.console import Console
 from rich.text import Text
 
-from lossproof.case.expected import Expected, Sketch
+from lossproof.case.expected import Expected, Sketch, Tolerance
 from lossproof.case.inputs import is_description
 from lossproof.case.model import Case
 from lossproof.case.select import select_cases
@@ -63,11 +63,9 @@ def show_case(console: Console, case: Case) -> None:
         rows.append((name, f"laid out {layout} in memory"))
     for name, item in (case.expected or {}).items():
         rows.append((f"expected {name}", _show_expected(item)))
-        for dtype in case.dtypes:
-            bound = case.tolerances.get(dtype, {}).get(name)
-            if bound:
-                zeros = ", expected zeros exactly" if bound.zeros else ""
-                rows.append((f"  {dtype}", f"± {bound.abs:g} + {bound.rel:g}·|expected|{zeros}"))
+        bound = case.tolerances.get(name)
+        if bound is not None:
+            rows.append(("  tolerance", _show_tolerance(bound)))
     for variant in case.variants:
         outcome = "raises" if variant.raises else f"gives {variant.outputs}"
         rows.append(("permitted too", f"{variant.name}: {outcome}"))
@@ -83,6 +81,13 @@ def _show_expected(item: Expected) -> str:
     if isinstance(item, Sketch):
         return f"{item.shape}, stored as {item.sums.size} certified sums"
     return _compact(item)
+
+
+def _show_tolerance(bound: Tolerance) -> str:
+    terms = [f"{_compact(bound.u)}·u"]
+    if bound.a.any():
+        terms.append(f"{_compact(bound.a)}·a")
+    return " + ".join([*terms, f"{bound.eta:g}·η"]) + (" per sum" if bound.sample is not None else "")
 
 
 def _compact(values: Any) -> str:

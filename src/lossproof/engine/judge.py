@@ -27,7 +27,7 @@ def judge(case: Case, dtype: str, output: str, answer: Answer) -> Judged:
         answer,
         output,
         case.expected[output],
-        case.tolerances.get(dtype, {}).get(output),
+        case.tolerances.get(output),
         dtype=dtype,
         level=case.level,
         variants=case.variants,

@@ -14,7 +14,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from lossproof.case.expected import Tolerance
 from lossproof.case.model import Case
+from lossproof.core.dtypes import FLOAT_TYPES
 from lossproof.core.functions import FUNCTIONS, Function
 from lossproof.fuzz.strategies import rounded
 
@@ -249,7 +251,7 @@ LAWS: Mapping[str, Law] = {
 }
 
 
-def allowance(expected: Array, rel: float, abs_: float) -> Array:
+def allowance(expected: Array, tolerance: Tolerance, dtype: str) -> Array:
     """What a tolerance allows at each element; nothing where the expectation is not finite."""
     with np.errstate(invalid="ignore"):
-        return np.where(np.isfinite(expected), abs_ + rel * np.abs(expected), 0.0)
+        return np.where(np.isfinite(expected), tolerance.bounds(expected, FLOAT_TYPES[dtype]), 0.0)

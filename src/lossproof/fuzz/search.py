@@ -221,12 +221,12 @@ class Search:
             if verdict in FAILURES or verdict is Verdict.BELOW:
                 self._found(certified, output, _kind(verdict, comparison), comparison.message)
                 return None
-            tolerance = certified.tolerances.get(dtype, {}).get(output)
+            tolerance = certified.tolerances.get(output)
             if verdict is not Verdict.PASS or isinstance(expected, Sketch) or tolerance is None:
                 complete = False
                 continue
             values = np.asarray(answer.outputs[output]).astype(np.float64)
-            measured[output] = (values, laws.allowance(expected, tolerance.rel, tolerance.abs))
+            measured[output] = (values, laws.allowance(expected, tolerance, dtype))
         return measured if complete and measured else None
 
     def _found(self, case: Case, output: str, kind: str, message: str) -> None:

@@ -63,7 +63,8 @@ def _case(draw: Draw, function: Function, dtype: str) -> Case:
     return Case(
         id=f"{function.name}/drawn/drawn", function=function, clause="G-1", level="required", why="drawn",
         dtypes=(dtype,), inputs=inputs, parameters=parameters, cotangent=cotangent, layout=layout,
-        wrt=function.wrt, expected=None, tolerances={}, variants=(), path=Path("drawn.yaml"), line=1,
+        wrt=function.wrt, expected=None, tolerances={}, variants=(), vacuous={},
+        path=Path("drawn.yaml"), line=1,
         about="Found by lossproof fuzz.",
     )  # fmt: skip
 

@@ -34,6 +34,8 @@ class Certificate:
     line: int
     text: tuple[str, ...]
     differences: tuple[str, ...]
+    vacuous: tuple[str, ...]
+    """Outputs that decide nothing and do not say why, or the reverse."""
     elements: int
 
 
@@ -51,6 +53,7 @@ def certify_case(case: Case) -> Certificate:
         case.line,
         tuple(_render(found.outputs, found.tolerances, integer=case.function.integer_result)),
         tuple(_differences(case, found.outputs, found.tolerances)),
+        tuple(_vacuous(case, found.nonsense)),
         found.elements,
     )
 
@@ -60,8 +63,10 @@ class Expectation:
     """What the oracle demands of a case; ``elements`` counts those that it computed."""
 
     outputs: dict[str, Expected]
-    tolerances: dict[str, dict[str, Tolerance]]
+    tolerances: dict[str, Tolerance]
     elements: int
+    nonsense: dict[str, tuple[str, ...]]
+    """By output, what passes that must not, with the dtype."""
 
 
 def expect(case: Case) -> Expectation:
@@ -72,7 +77,7 @@ def expect(case: Case) -> Expectation:
     """
     # Needs python-flint, which this module's importers may do without.
     from lossproof.oracle import evaluate
-    from lossproof.oracle.result import SKETCH_SEED
+    from lossproof.oracle.vacuity import passing_nonsense
 
     found = evaluate(case)
     outputs: dict[str, Expected] = {}
@@ -82,12 +87,19 @@ def expect(case: Case) -> Expectation:
         elif output.listed:
             outputs[name] = output.array()
         else:
-            outputs[name] = Sketch(output.shape, SKETCH_SEED, np.array(output.sketch()))
-    dtypes = [] if case.function.integer_result else [name for name in case.dtypes if name in FLOAT_TYPES]
-    tolerances = {
-        dtype: {name: output.tolerance(dtype) for name, output in found.items()} for dtype in dtypes
+            outputs[name] = output.sketch()
+    exact = case.function.integer_result or not any(name in FLOAT_TYPES for name in case.dtypes)
+    tolerances = {} if exact else {name: output.tolerance() for name, output in found.items()}
+    nonsense = {
+        name: tuple(
+            f"{wrong} in {dtype}"
+            for dtype in case.dtypes
+            for wrong in passing_nonsense(found[name].array(), outputs[name], bound, dtype)
+        )
+        for name, bound in tolerances.items()
     }
-    return Expectation(outputs, tolerances, sum(len(output.exact) for output in found.values()))
+    elements = sum(len(output.exact) for output in found.values())
+    return Expectation(outputs, tolerances, elements, {name: text for name, text in nonsense.items() if text})
 
 
 def _check_described(case: Case) -> None:
@@ -103,7 +115,7 @@ def _check_described(case: Case) -> None:
 def _differences(
     case: Case,
     expected: dict[str, Expected],
-    tolerances: dict[str, dict[str, Tolerance]],
+    tolerances: dict[str, Tolerance],
 ) -> Iterable[str]:
     if case.expected is None:
         yield "has no expectation yet; run lossproof certify --write"
@@ -114,8 +126,21 @@ def _differences(
             yield f"{name} is {'missing' if stored is None else 'not defined by the oracle'}"
         elif not _same(stored, right):
             yield f"{name} differs from the oracle's"
-    if {k: dict(v) for k, v in case.tolerances.items()} != tolerances:
+    bounds = case.tolerances
+    if bounds.keys() != tolerances.keys() or any(not bounds[n].same_as(t) for n, t in tolerances.items()):
         yield "tolerances differ from the derived ones"
+
+
+def _vacuous(case: Case, nonsense: dict[str, tuple[str, ...]]) -> Iterable[str]:
+    if case.level != "required":
+        return
+    for name in sorted(nonsense.keys() - case.vacuous.keys()):
+        yield (
+            f"{name} is passed by {', '.join(nonsense[name])}: choose inputs that decide, or give the reason "
+            "under vacuous"
+        )
+    for name in sorted(case.vacuous.keys() - nonsense.keys()):
+        yield f"{name} is listed as vacuous, and decides: remove it"
 
 
 def _same(stored: Expected, right: Expected) -> bool:
@@ -125,6 +150,7 @@ def _same(stored: Expected, right: Expected) -> bool:
             and isinstance(right, Sketch)
             and (stored.shape, stored.seed) == (right.shape, right.seed)
             and np.array_equal(stored.sums, right.sums, equal_nan=True)
+            and np.array_equal(stored.sample, right.sample, equal_nan=True)
         )
     return stored.shape == right.shape and np.array_equal(stored, right, equal_nan=True)
 
@@ -132,9 +158,7 @@ def _same(stored: Expected, right: Expected) -> bool:
 # -- text -----------------------------------------------------------------------------------
 
 
-def _render(
-    expected: dict[str, Expected], tolerances: dict[str, dict[str, Tolerance]], integer: bool
-) -> Iterable[str]:
+def _render(expected: dict[str, Expected], tolerances: dict[str, Tolerance], integer: bool) -> Iterable[str]:
     yield "expected:"
     yield from _entries("  ", "value", expected.get("value"), integer)
     gradients = {name.removeprefix("gradients."): item for name, item in expected.items() if name != "value"}
@@ -145,16 +169,31 @@ def _render(
     if not tolerances:
         return
     yield "tolerance:"
-    for dtype, outputs in tolerances.items():
-        parts = [f"value: {_tolerance(outputs['value'])}"]
-        slopes = [
-            f"{name.removeprefix('gradients.')}: {_tolerance(bound)}"
-            for name, bound in outputs.items()
-            if name != "value"
-        ]
-        if slopes:
-            parts.append(f"gradients: {{{', '.join(slopes)}}}")
-        yield f"  {dtype}: {{{', '.join(parts)}}}"
+    slopes = {name: bound for name, bound in tolerances.items() if name != "value"}
+    yield from _bounds("  ", "value", tolerances.get("value"))
+    if slopes:
+        yield "  gradients:"
+        for name, bound in slopes.items():
+            yield from _bounds("    ", name.removeprefix("gradients."), bound)
+
+
+def _bounds(indent: str, name: str, tolerance: Tolerance | None) -> Iterable[str]:
+    if tolerance is None:
+        return
+    if tolerance.sample is None:
+        yield from _wrapped(indent, f"{name}: {_bound(tolerance)}")
+        return
+    yield f"{indent}{name}:"
+    yield from _wrapped(f"{indent}  ", f"sums: {_bound(tolerance)}")
+    yield from _wrapped(f"{indent}  ", f"sample: {_bound(tolerance.sample)}")
+
+
+def _bound(tolerance: Tolerance) -> str:
+    u = _list(tolerance.u, False)
+    rest = [f"a: {_list(tolerance.a, False)}"] if tolerance.a.any() else []
+    if tolerance.eta != Tolerance.ETA:
+        rest.append(f"eta: {_number(tolerance.eta, False)}")
+    return f"{{{', '.join([f'u: {u}', *rest])}}}" if rest else u
 
 
 def _entries(indent: str, name: str, item: Expected | None, integer: bool) -> Iterable[str]:
@@ -166,6 +205,7 @@ def _entries(indent: str, name: str, item: Expected | None, integer: bool) -> It
         yield f"{indent}    shape: {list(item.shape)}"
         yield f"{indent}    seed: {item.seed}"
         yield from _wrapped(f"{indent}    ", f"sums: {_list(item.sums, integer)}")
+        yield from _wrapped(f"{indent}    ", f"sample: {_list(item.sample, integer)}")
         return
     if not item.size or (item.size > 1 and np.unique(item).size == 1 and item.size > 16):
         fill = _number(item.flat[0], integer) if item.size else "0"
@@ -202,11 +242,6 @@ def _number(value: Any, integer: bool) -> str:
     if not exponent:
         return mantissa
     return f"{mantissa if '.' in mantissa else mantissa + '.0'}e{int(exponent):+03d}"
-
-
-def _tolerance(tolerance: Tolerance) -> str:
-    zeros = ", zeros: exact" if tolerance.zeros else ""
-    return f"{{rel: {_number(tolerance.rel, False)}, abs: {_number(tolerance.abs, False)}{zeros}}}"
 
 
 def rewrite(path: Path, texts: dict[str, tuple[str, ...]]) -> None:
@@ -290,6 +325,9 @@ def certify(
         by_file.setdefault(certificate.path, []).append(certificate)
     for path, found in by_file.items():
         different = [c for c in found if c.differences]
+        problems += [
+            f"{display(path)}:{c.line}: case {c.case_id}: {text}" for c in found for text in c.vacuous
+        ]
         if write and different:
             if len(found) == sum(task[0] == path for task in tasks):
                 rewrite(path, {c.case_id.rsplit("/", 1)[1]: c.text for c in found})

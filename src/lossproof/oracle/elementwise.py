@@ -8,9 +8,11 @@ from collections.abc import Sequence
 import numpy as np
 from flint import arb
 
+from lossproof.core.dtypes import FloatType
 from lossproof.oracle.balls import Quantity, nearest, product, total
-from lossproof.oracle.result import Bound, Floats, Output
-from lossproof.oracle.softmax import NAN, E, reduced
+from lossproof.oracle.bounds import DIVISION, LOG, LOG1P, SQRT, Bound, Floats, exp_of, rounding, summing
+from lossproof.oracle.result import Output
+from lossproof.oracle.softmax import NAN, SUBNORMAL, reduced
 
 
 def logistic(x: float) -> Quantity:
@@ -35,10 +37,16 @@ def softplus(x: float) -> Quantity:
     return arb(x).exp().log1p()
 
 
-def sigmoid(x: Sequence[float], shape: tuple[int, ...]) -> Output:
+def _sigmoid_relative(size: Floats, other: Floats) -> Bound:
+    """Relative error of σ(x) for |x| = ``size`` and 1 − σ(x) = ``other``, in both tails."""
+    return exp_of(size) * other + rounding(2) + DIVISION
+
+
+def sigmoid(x: Sequence[float], shape: tuple[int, ...], coarsest: FloatType) -> Output:
     exact = [logistic(v) for v in x]
     y = np.array([nearest(q) for q in exact])
-    return Output(shape, exact, Bound(y * (E * (1 - y) + 3), h=1.0))
+    relative = _sigmoid_relative(_magnitudes(x), 1 - y).compounded(coarsest)
+    return Output(shape, exact, relative * y + SUBNORMAL)
 
 
 def sigmoid_gradient(x: Sequence[float], cotangent: Floats, shape: tuple[int, ...]) -> Output:
@@ -47,27 +55,38 @@ def sigmoid_gradient(x: Sequence[float], cotangent: Floats, shape: tuple[int, ..
         for z, v in zip(x, cotangent.ravel().tolist(), strict=True)
     ]
     y = np.array([nearest(logistic(z)) for z in x])
-    v = np.abs(cotangent.ravel())
-    relative = E * (1 - y) + 3
-    bound = Bound(v * (y * (1 - y) * (2 * E + 4) + y * y * relative), h=2 + v)
-    return Output(shape, exact, bound)
+    other = np.array([nearest(logistic(-z)) for z in x])
+    size, v = _magnitudes(x), np.abs(cotangent.ravel())
+    ours, others = _sigmoid_relative(size, other), _sigmoid_relative(size, y)
+    # 1 − y may be formed from the rounded y.
+    bound = (ours + others + rounding(3)) * (y * other) + ours * (y * y)
+    return Output(shape, exact, bound * v + Bound(h=2 + v))
 
 
 def log_sigmoid(x: Sequence[float], shape: tuple[int, ...]) -> Output:
     exact = [-softplus(-z) for z in x]
-    size = _sizes(exact)
-    tail = np.minimum(size, math.log(2))
-    return Output(shape, exact, Bound(2 * E * tail + 1 + 2 * size, h=1.0))
+    size = _magnitudes(x)
+    # −max(−x, 0) − log1p(e^−|x|): relative where x is positive.
+    tail = _tails(x)
+    bound = (exp_of(size) + LOG1P) * tail + rounding(2 * _sizes(exact))
+    return Output(shape, exact, bound + SUBNORMAL)
 
 
 def log_sigmoid_gradient(x: Sequence[float], cotangent: Floats, shape: tuple[int, ...]) -> Output:
     exact = [product(arb(v), logistic(-z)) for z, v in zip(x, cotangent.ravel().tolist(), strict=True)]
     s = np.array([nearest(logistic(z)) for z in x])
-    v = np.abs(cotangent.ravel())
-    # Formed as 1 − σ(x), or as the exponential of a rounded logarithm of size |x|.
-    size = np.where(np.isfinite(x), np.abs(x), 0.0)
-    bound = Bound(v * ((1 - s) * (E + 4 + size) + s * (E * (1 - s) + 3)), h=2 + v)
-    return Output(shape, exact, bound)
+    other = np.array([nearest(logistic(-z)) for z in x])
+    size, v = _magnitudes(x), np.abs(cotangent.ravel())
+    relative = _sigmoid_relative(size, s) + _through_logarithm(-np.array(x)) + rounding(1)
+    return Output(shape, exact, relative * (other * v) + Bound(h=2 + v))
+
+
+def _through_logarithm(x: Floats) -> Bound:
+    """What σ(x) errs by more where it is the exponential of a rounded ln σ(x), as x − ln(1 + e^x)."""
+    size, tail = _magnitudes(x), _tails(x)
+    # Where x is large, ln(1 + e^x) rounds to x: what is lost is the tail.
+    lost = np.where(np.asarray(x) > 0, np.minimum(size, tail * 2.0**53), size)
+    return exp_of(size) + rounding(lost)
 
 
 def l2_loss(
@@ -76,7 +95,7 @@ def l2_loss(
     factor = arb(0.5) if half else arb(1)
     exact = [product(factor, _square(_minus(a, b))) for a, b in zip(p, t, strict=True)]
     size = _sizes(exact)
-    return reduce_elements(exact, (3 * size, np.zeros_like(size), np.full_like(size, 2.0)), reduction, shape)
+    return reduce_elements(exact, each(rounding(3) * size + Bound(h=2.0), size), reduction, shape)
 
 
 def l2_gradient(
@@ -94,7 +113,7 @@ def l2_gradient(
     size = _sizes(exact)
     inner = np.array([abs(nearest(_minus(a, b))) for a, b in zip(p, t, strict=True)])
     inner = np.where(np.isfinite(inner), inner, 0.0)
-    return Output(shape, exact, Bound(4 * size, h=2 + 2 * inner))
+    return Output(shape, exact, (rounding(3) + DIVISION) * size + Bound(h=2 + 2 * inner))
 
 
 def euclidean_distance(
@@ -119,13 +138,14 @@ def euclidean_distance(
         else:
             gradient += [v * d / distance for d in differences]
     size, slope = _sizes(values), _sizes(gradient)
-    root = math.sqrt(p.shape[1]) / 2
-    value = Output(shape, values, Bound(4 * size, root * size, 1.0))
-    return value, gradient, Bound(7 * slope, root * slope, 2.0)
+    # Differences and squares, the root of their sum; by a scale that is divided out and in again.
+    relative = rounding(3) + DIVISION + SQRT + summing(p.shape[1]) * 0.5
+    value = Output(shape, values, relative * size + SUBNORMAL)
+    return value, gradient, (relative + DIVISION + rounding(2)) * slope + Bound(h=2.0)
 
 
-def cross_entropy_rows(p: Floats, target: Floats) -> tuple[list[Quantity], tuple[Floats, ...]]:
-    """Costs −Σ y·ln p of rows (R × C) and their bounds (u, a, h)."""
+def cross_entropy_rows(p: Floats, target: Floats) -> tuple[list[Quantity], Bound]:
+    """Costs −Σ y·ln p of rows (R × C) and their bounds."""
     costs: list[Quantity] = []
     sizes: list[float] = []
     for p_row, y_row in zip(p.tolist(), target.tolist(), strict=True):
@@ -134,8 +154,7 @@ def cross_entropy_rows(p: Floats, target: Floats) -> tuple[list[Quantity], tuple
         sizes.append(math.fsum(abs(nearest(term)) for term in terms))
     size = np.array(sizes)
     size = np.where(np.isfinite(size), size, 0.0)
-    root = math.sqrt(p.shape[1])
-    return costs, ((E + 3) * size, root * size, np.full_like(size, 2.0))
+    return costs, each((LOG + rounding(3) + summing(p.shape[1])) * size + Bound(h=2.0), size)
 
 
 def cross_entropy_gradient(
@@ -152,7 +171,7 @@ def cross_entropy_gradient(
             else:
                 exact.append(product(s, -arb(y) / arb(q) if q > 0 else -math.inf))
     size = _sizes(exact)
-    return Output(shape, exact, Bound(4 * size, h=2.0 + size))
+    return Output(shape, exact, (rounding(3) + DIVISION * 2) * size + Bound(h=2.0 + size))
 
 
 def _log_cost(y: float, p: float) -> Quantity:
@@ -171,44 +190,42 @@ class BinaryCrossEntropy:
         self.p, self.y = list(p), list(y)
         self.w = list(w) if w is not None else [1.0] * len(self.p)
 
-    def costs(self) -> tuple[list[Quantity], tuple[Floats, ...]]:
+    def costs(self) -> tuple[list[Quantity], Bound]:
         exact: list[Quantity] = []
-        u: list[float] = []
+        plain: list[float] = []
         for p, y, w in zip(self.p, self.y, self.w, strict=True):
             if math.isnan(y) or not 0 <= p <= 1:
                 exact.append(NAN)
-                u.append(0.0)
+                plain.append(0.0)
                 continue
             one = product(arb(y), -arb(p).log() if p > 0 else math.inf)
             zero = product(1 - arb(y), -(1 - arb(p)).log() if p < 1 else math.inf)
             cost = product(arb(w), total([one, zero]))
             exact.append(cost)
-            size = abs(nearest(cost))
             # The plain form ln(1 − p) rounds 1 − p.
-            u.append((E + 5) * (size if math.isfinite(size) else 0.0) + w * (1 - y))
-        bounds = np.array(u)
-        return exact, (bounds, np.zeros_like(bounds), np.full_like(bounds, 2.0))
+            plain.append(w * (1 - y))
+        size = _sizes(exact)
+        return exact, each((LOG + rounding(5)) * size + rounding(np.array(plain)) + Bound(h=2.0), size)
 
     def gradient(self, shares: Sequence[Quantity], shape: tuple[int, ...]) -> Output:
         exact: list[Quantity] = []
-        u: list[float] = []
+        cancelling: list[float] = []
         for p, y, w, s in zip(self.p, self.y, self.w, shares, strict=True):
             if math.isnan(y) or not 0 <= p <= 1:
                 exact.append(NAN)
-                u.append(0.0)
+                cancelling.append(0.0)
                 continue
             one = -arb(y) / arb(p) if p > 0 else (-math.inf if y != 0 else 0.0)
             zero = (1 - arb(y)) / (1 - arb(p)) if p < 1 else (math.inf if y != 1 else 0.0)
             slope = product(arb(w) * s, total([one, zero]))
             exact.append(slope)
-            size = abs(nearest(slope))
-            size = size if math.isfinite(size) else 0.0
             # With a soft target the two quotients cancel.
             parts = abs(nearest(one)) + abs(nearest(zero)) if 0 < y < 1 else 0.0
             parts = parts if math.isfinite(parts) else 0.0
-            u.append(7 * size + 4 * parts * abs(w * nearest(s)))
+            cancelling.append(parts * abs(w * nearest(s)))
         sizes = _sizes(exact)
-        return Output(shape, exact, Bound(np.array(u), h=2 + sizes))
+        bound = (rounding(4) + DIVISION * 2) * sizes + (rounding(2) + DIVISION) * np.array(cancelling)
+        return Output(shape, exact, bound + Bound(h=2 + sizes))
 
 
 class SigmoidCrossEntropy:
@@ -225,54 +242,66 @@ class SigmoidCrossEntropy:
         self.w = list(w) if w is not None else [1.0] * len(self.x)
         self.pos = list(pos_weight) if pos_weight is not None else [1.0] * len(self.x)
 
-    def costs(self) -> tuple[list[Quantity], tuple[Floats, ...]]:
+    def costs(self) -> tuple[list[Quantity], Bound]:
         exact: list[Quantity] = []
-        u: list[float] = []
+        positive: list[float] = []
+        negative: list[float] = []
+        soft: list[float] = []
         for x, y, w, pos in zip(self.x, self.y, self.w, self.pos, strict=True):
+            parts = (0.0, 0.0, 0.0)
             if math.isnan(y):
                 exact.append(NAN)
-                u.append(0.0)
-                continue
-            one = product(arb(pos) * arb(y), softplus(-x))
-            zero = product(1 - arb(y), softplus(x))
-            cost = product(arb(w), total([one, zero]))
-            exact.append(cost)
-            size = abs(nearest(cost))
-            if not math.isfinite(size):
-                u.append(0.0)
-                continue
-            mass = w * (pos * y + 1 - y)
-            tail = math.log(2) if math.isinf(x) else nearest(softplus(-abs(x)))
-            # max(x, 0) − x·y cancels when the target is soft.
-            soft = 3 * mass * abs(x) if 0 < y < 1 else 0.0
-            u.append(mass * (2 * E * tail + 1) + 4 * size + soft)
-        bounds = np.array(u)
-        return exact, (bounds, np.zeros_like(bounds), np.full_like(bounds, 2.0))
+            else:
+                one = product(arb(pos) * arb(y), softplus(-x))
+                zero = product(1 - arb(y), softplus(x))
+                cost = product(arb(w), total([one, zero]))
+                exact.append(cost)
+                if math.isfinite(x) and math.isfinite(nearest(cost)):
+                    # max(x, 0) − x·y cancels when the target is soft.
+                    mass = w * (pos * y + 1 - y)
+                    parts = (w * pos * y, w * (1 - y), mass * abs(x) if 0 < y < 1 else 0.0)
+            for values, part in zip((positive, negative, soft), parts, strict=True):
+                values.append(part)
+        mass_ = np.array(positive) + np.array(negative)
+        tail = (exp_of(_magnitudes(self.x)) + LOG1P + rounding(1)) * (_tails(self.x) * mass_)
+        size = _sizes(exact)
+        bound = tail + rounding(4 * size + 3 * np.array(soft)) + Bound(h=2.0 + mass_)
+        return exact, each(bound, size)
 
     def gradient(self, shares: Sequence[Quantity], shape: tuple[int, ...]) -> Output:
         exact: list[Quantity] = []
-        u: list[float] = []
+        ours: list[float] = []
+        others: list[float] = []
+        cancelling: list[float] = []
         for x, y, w, pos, s in zip(self.x, self.y, self.w, self.pos, shares, strict=True):
+            parts = (0.0, 0.0, 0.0)
             if math.isnan(y) or math.isnan(x):
                 exact.append(NAN)
-                u.append(0.0)
-                continue
-            sigma, other = logistic(x), logistic(-x)
-            # (1−y)·σ(x) − pos·y·σ(−x): no cancellation for hard targets.
-            slope = (1 - arb(y)) * sigma - arb(pos) * arb(y) * other
-            scale = arb(w) * s
-            exact.append(scale * slope)
-            size, rounded = abs(nearest(scale * slope)), nearest(sigma)
-            factor = abs(nearest(scale))
-            mass = 1 - y + pos * y
-            # σ − y loses digits where σ is near y, so the bound is absolute unless y is 0.
-            cancel = factor * (rounded * mass * (2 * E + 3) + 3 * pos * y) if y != 0 else 0.0
-            # Each sigmoid may be the exponential of a rounded logarithm of size |x|.
-            parts = (1 - y) * rounded + pos * y * nearest(other)
-            logarithm = factor * parts * abs(x) if math.isfinite(x) else 0.0
-            u.append(size * (2 * E + 6) + cancel + logarithm)
-        h = 2 + np.array([abs(nearest(arb(w) * s)) for w, s in zip(self.w, shares, strict=True)])
-        return Output(shape, exact, Bound(np.array(u), h=h + 1))
+            else:
+                sigma, other = logistic(x), logistic(-x)
+                # (1−y)·σ(x) − pos·y·σ(−x): no cancellation for hard targets.
+                slope = (1 - arb(y)) * sigma - arb(pos) * arb(y) * other
+                scale = arb(w) * s
+                exact.append(scale * slope)
+                factor = abs(nearest(scale))
+                rounded = nearest(sigma)
+                # σ − y loses digits where σ is near y, so the bound is absolute unless y is 0.
+                cancel = factor * (rounded * (1 - y + pos * y) + pos * y) if y != 0 else 0.0
+                parts = (factor * (1 - y) * rounded, factor * pos * y * nearest(other), cancel)
+            for values, part in zip((ours, others, cancelling), parts, strict=True):
+                values.append(part)
+        size = _magnitudes(self.x)
+        s_ = np.array([nearest(logistic(x)) for x in self.x])
+        s_ = np.where(np.isnan(s_), 0.0, s_)
+        x_ = np.array(self.x, dtype=np.float64)
+        bound = (
+            (_sigmoid_relative(size, 1 - s_) + _through_logarithm(x_)) * np.array(ours)
+            + (_sigmoid_relative(size, s_) + _through_logarithm(-x_)) * np.array(others)
+            + (rounding(3) + DIVISION) * _sizes(exact)
+            + (_sigmoid_relative(size, 1 - s_) + rounding(3)) * np.array(cancelling)
+        )
+        h = 3 + np.array([abs(nearest(arb(w) * s)) for w, s in zip(self.w, shares, strict=True)])
+        return Output(shape, exact, bound + Bound(h=h))
 
 
 def element_shares(
@@ -285,19 +314,21 @@ def element_shares(
     return [1 / arb(n) if reduction == "mean" and n else arb(1)] * count
 
 
-def reduce_elements(
-    costs: list[Quantity],
-    bounds: tuple[Floats, ...],
-    reduction: str,
-    shape: tuple[int, ...],
-) -> Output:
-    u, a, h = bounds
+def each(bound: Bound, sizes: Floats) -> Bound:
+    """The bound with an entry per element."""
+    parts = (
+        np.broadcast_to(np.asarray(part, np.float64), sizes.shape) for part in (bound.u, bound.a, bound.h)
+    )
+    return Bound(*parts)
+
+
+def reduce_elements(costs: list[Quantity], bound: Bound, reduction: str, shape: tuple[int, ...]) -> Output:
     if reduction == "none":
-        return Output(shape, costs, Bound(u, a, h))
+        return Output(shape, costs, bound)
     if reduction == "mean" and not costs:
-        return Output((), [NAN], Bound(0.0))
+        return Output((), [NAN], Bound())
     count = float(len(costs)) if reduction == "mean" else None
-    return reduced(total(costs), (u, a, h), _sizes(costs), count)
+    return reduced(total(costs), bound, _sizes(costs), count)
 
 
 def _minus(a: float, b: float) -> Quantity:
@@ -314,3 +345,15 @@ def _sizes(exact: list[Quantity]) -> Floats:
     """Magnitudes; 0 for what is not finite (it is compared for equality, not with a bound)."""
     rounded = np.abs(np.array([nearest(x) for x in exact], dtype=np.float64))
     return np.where(np.isfinite(rounded), rounded, 0.0)
+
+
+def _magnitudes(x: Sequence[float] | Floats) -> Floats:
+    """|x|; 0 for what is not finite."""
+    size = np.abs(np.array(x, dtype=np.float64))
+    return np.where(np.isfinite(size), size, 0.0)
+
+
+def _tails(x: Sequence[float] | Floats) -> Floats:
+    """ln(1 + e^−|x|)."""
+    finite = [v if math.isfinite(v) else 0.0 for v in map(float, x)]
+    return np.array([nearest(softplus(-abs(v))) for v in finite])

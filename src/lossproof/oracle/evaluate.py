@@ -13,10 +13,12 @@ from flint import arb, ctx
 
 from lossproof.case.inputs import materialize
 from lossproof.case.model import Case
+from lossproof.core.dtypes import FLOAT_TYPES, FloatType
 from lossproof.oracle import elementwise as ew
 from lossproof.oracle import softmax as sm
 from lossproof.oracle.balls import Undecided, total
-from lossproof.oracle.result import Bound, Floats, Output
+from lossproof.oracle.bounds import Bound, Floats, rounding
+from lossproof.oracle.result import Output
 
 FIRST_PRECISION, LAST_PRECISION = 140, 140 * 2**6
 
@@ -36,7 +38,7 @@ def evaluate(case: Case) -> Outputs:
     while True:
         ctx.prec = precision
         try:
-            outputs = define(case.exact_arrays, _Call(case.parameters, cotangent))
+            outputs = define(case.exact_arrays, _Call(case.parameters, cotangent, _coarsest(case)))
             break
         except Undecided:
             precision *= 2
@@ -48,12 +50,19 @@ def evaluate(case: Case) -> Outputs:
     return {name: output for name, output in outputs.items() if name in wanted}
 
 
+def _coarsest(case: Case) -> FloatType:
+    """The dtype of the largest roundoff that a case is for."""
+    floats = [FLOAT_TYPES[name] for name in case.dtypes if name in FLOAT_TYPES]
+    return max(floats or [FLOAT_TYPES["float64"]], key=lambda dtype: dtype.unit_roundoff)
+
+
 class _Call:
     """Parameters and cotangent of one evaluation."""
 
-    def __init__(self, parameters: Any, cotangent: Floats | None) -> None:
+    def __init__(self, parameters: Any, cotangent: Floats | None, coarsest: FloatType) -> None:
         self.parameters = parameters
         self.cotangent = cotangent
+        self.coarsest = coarsest
 
     def __getitem__(self, name: str) -> Any:
         return self.parameters[name]
@@ -94,15 +103,15 @@ def _rows(x: Floats, axis: int) -> tuple[Floats, Callable[[Output], Output]]:
     return moved.reshape(count, classes), back
 
 
-def _softmax_rows(x: Floats) -> sm.Rows:
-    return sm.Rows([sm.softmax_row(row) for row in x.tolist()], x.shape[1])
+def _softmax_rows(x: Floats, coarsest: FloatType) -> sm.Rows:
+    return sm.Rows([sm.softmax_row(row) for row in x.tolist()], x.shape[1], coarsest)
 
 
 def _softmax(arrays: Arrays, call: _Call, logarithm: bool) -> Outputs:
     x = arrays["logits"]
     flat, back = _rows(x, call["axis"])
     v, _ = _rows(np.ones_like(x) if call.cotangent is None else call.cotangent, call["axis"])
-    rows = _softmax_rows(flat)
+    rows = _softmax_rows(flat, call.coarsest)
     forward = sm.log_softmax if logarithm else sm.softmax
     backward = sm.log_softmax_gradient if logarithm else sm.softmax_gradient
     return {
@@ -140,7 +149,7 @@ def _softmax_cross_entropy(arrays: Arrays, call: _Call) -> Outputs:
     count = flat.shape[0]
     invalid: npt.NDArray[np.bool_] = np.asarray(np.isnan(y).any(axis=1))
     loss = sm.CrossEntropy(
-        _softmax_rows(flat),
+        _softmax_rows(flat, call.coarsest),
         [_smooth(row, smoothing) for row in np.where(invalid[:, None], 0.0, y).tolist()],
         [True] * count,
         invalid.tolist(),
@@ -157,6 +166,7 @@ def _sparse_loss(
     labels: npt.NDArray[np.int64],
     dropped: npt.NDArray[np.bool_],
     reduction: str,
+    coarsest: FloatType,
     weight: list[float] | None = None,
     smoothing: float = 0.0,
 ) -> sm.CrossEntropy:
@@ -187,7 +197,7 @@ def _sparse_loss(
         for row, counts in zip(flat.tolist(), kept, strict=True)
     ]
     return sm.CrossEntropy(
-        sm.Rows(rows, classes),
+        sm.Rows(rows, classes, coarsest),
         targets,
         kept,
         invalid,
@@ -203,7 +213,9 @@ def _sparse_softmax_cross_entropy(arrays: Arrays, call: _Call) -> Outputs:
     ignored = call["ignore_index"]
     dropped = np.zeros(labels.shape, bool) if ignored is None else labels == ignored
     weight = call.array("weight", (flat.shape[1],))
-    loss = _sparse_loss(flat, labels, dropped, call["reduction"], weight, call["label_smoothing"])
+    loss = _sparse_loss(
+        flat, labels, dropped, call["reduction"], call.coarsest, weight, call["label_smoothing"]
+    )
     return _losses(loss, "logits", call, back, labels.shape)
 
 
@@ -235,9 +247,11 @@ def _sigmoid(arrays: Arrays, call: _Call, logarithm: bool) -> Outputs:
     x = arrays["logits"]
     v = np.ones(x.shape) if call.cotangent is None else call.cotangent
     flat = x.ravel().tolist()
-    forward = ew.log_sigmoid if logarithm else ew.sigmoid
-    backward = ew.log_sigmoid_gradient if logarithm else ew.sigmoid_gradient
-    return {"value": forward(flat, x.shape), "gradients.logits": backward(flat, v, x.shape)}
+    if logarithm:
+        value, slope = ew.log_sigmoid(flat, x.shape), ew.log_sigmoid_gradient(flat, v, x.shape)
+    else:
+        value, slope = ew.sigmoid(flat, x.shape, call.coarsest), ew.sigmoid_gradient(flat, v, x.shape)
+    return {"value": value, "gradients.logits": slope}
 
 
 def _cross_entropy(arrays: Arrays, call: _Call) -> Outputs:
@@ -278,7 +292,7 @@ def resize_nearest(labels: npt.NDArray[Any], height: int, width: int) -> npt.NDA
 
 
 def _integers(values: npt.NDArray[Any]) -> Output:
-    return Output(values.shape, [float(v) for v in values.ravel().tolist()], Bound(0.0, 0.0, 0.0))
+    return Output(values.shape, [float(v) for v in values.ravel().tolist()], Bound())
 
 
 def _pspnet_resize_labels(arrays: Arrays, call: _Call) -> Outputs:
@@ -286,16 +300,16 @@ def _pspnet_resize_labels(arrays: Arrays, call: _Call) -> Outputs:
 
 
 def _pspnet_head(
-    logits: Floats, labels: npt.NDArray[np.int64], num_classes: int, reduction: str
+    logits: Floats, labels: npt.NDArray[np.int64], num_classes: int, reduction: str, coarsest: FloatType
 ) -> tuple[sm.CrossEntropy, Callable[[Output], Output], tuple[int, ...]]:
     flat, back = _rows(logits, -1)
     resized = resize_nearest(labels, *logits.shape[1:3])
-    return _sparse_loss(flat, resized, resized >= num_classes, reduction), back, resized.shape
+    return _sparse_loss(flat, resized, resized >= num_classes, reduction, coarsest), back, resized.shape
 
 
 def _pspnet_loss(arrays: Arrays, call: _Call) -> Outputs:
     loss, back, shape = _pspnet_head(
-        arrays["logits"], arrays["labels"], call["num_classes"], call["reduction"]
+        arrays["logits"], arrays["labels"], call["num_classes"], call["reduction"], call.coarsest
     )
     return _losses(loss, "logits", call, back, shape)
 
@@ -304,18 +318,16 @@ def _pspnet_total_loss(arrays: Arrays, call: _Call) -> Outputs:
     outputs: Outputs = {}
     parts: list[Output] = []
     for name, scale in (("logits", 1.0), ("aux_logits", float(call["aux_weight"]))):
-        loss, back, _ = _pspnet_head(arrays[name], arrays["labels"], call["num_classes"], "mean")
+        loss, back, _ = _pspnet_head(
+            arrays[name], arrays["labels"], call["num_classes"], "mean", call.coarsest
+        )
         loss = replace(loss, scale=scale)
         parts.append(loss.value(()))
         if not loss.empty:
             outputs[f"gradients.{name}"] = back(loss.gradient(None, loss.rows.p.shape))
     main, auxiliary = parts
     size = abs(main.rounded[0]) + abs(auxiliary.rounded[0])
-    bound = Bound(
-        main.bound.u + auxiliary.bound.u + (size if math.isfinite(size) else 0.0),
-        main.bound.a + auxiliary.bound.a,
-        main.bound.h + auxiliary.bound.h,
-    )
+    bound = main.bound + auxiliary.bound + rounding(size if math.isfinite(size) else 0.0)
     outputs["value"] = Output((), [total([main.exact[0], auxiliary.exact[0]])], bound)
     return outputs
 
@@ -352,23 +364,22 @@ def _mask_loss(arrays: Arrays, call: _Call, logits: bool) -> Outputs:
         positions += index[b, r, :, :, c].ravel().tolist()
         y += target[b, r].ravel().tolist()
     if not valid:
-        return {"value": Output((), [sm.NAN], Bound(0.0))}
+        return {"value": Output((), [sm.NAN], Bound())}
     x = masks.ravel()[positions].tolist()
     loss = ew.SigmoidCrossEntropy(x, y) if logits else ew.BinaryCrossEntropy(x, y)
     # The mean over no RoI is 0 by this function's own definition.
     value = ew.reduce_elements(*loss.costs(), "mean" if x else "sum", ())
     inner = loss.gradient(ew.element_shares(len(x), "mean", None), (len(x),))
     exact: list[Any] = [0.0] * masks.size
-    u, h = np.zeros(masks.size), np.zeros(masks.size)
-    inner_u = np.broadcast_to(inner.bound.u, (len(x),))
-    inner_h = np.broadcast_to(inner.bound.h, (len(x),))
-    for position, g, bound_u, bound_h in zip(
-        positions, inner.exact, inner_u.tolist(), inner_h.tolist(), strict=True
-    ):
-        exact[position], u[position], h[position] = g, bound_u, bound_h
+    for position, g in zip(positions, inner.exact, strict=True):
+        exact[position] = g
+    placed = ew.each(inner.bound, np.zeros(len(x)))
+    parts = [np.zeros(masks.size) for _ in range(3)]
+    for part, values in zip(parts, (placed.u, placed.a, placed.h), strict=True):
+        part[positions] = values
     absent = np.ones(masks.size, bool)
     absent[positions] = False
-    gradient = Output(masks.shape, exact, Bound(u, 0.0, h), absent)
+    gradient = Output(masks.shape, exact, Bound(*parts), absent)
     return {"value": value, f"gradients.{name}": gradient}
 
 

@@ -1,7 +1,6 @@
 """What the oracle says about one output: its exact elements, and how far off a result may be.
 
-The bound of an element is ``u``·(unit roundoff of the dtype) + ``a``·(unit roundoff of the
-accumulator) + ``h``·(smallest subnormal of the dtype); see spec/tolerances.md for the derivations.
+See spec/tolerances.md for the derivations of the bounds.
 """
 
 from __future__ import annotations
@@ -13,33 +12,18 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from lossproof.case.expected import Tolerance, block_slices
+from lossproof.case.expected import Sketch, Tolerance, block_slices, sampled
 from lossproof.case.random import signs
-from lossproof.core.dtypes import FLOAT_TYPES, FloatType
 from lossproof.oracle.balls import Quantity, Undecided, nearest, total
+from lossproof.oracle.bounds import Bound, Floats
 
-Floats = npt.NDArray[np.float64]
-
-# Tensors larger than this are stored as sums.
+# Tensors larger than this are stored as sums and a sample.
 LISTED_ELEMENTS = 128
-SKETCH_SEED, SKETCH_PATTERNS, SKETCH_BLOCKS = 1, 2, 32
-
-
-@dataclass
-class Bound:
-    """Coefficients of the error bound, one per element (flattened), or one for all."""
-
-    u: Floats | float
-    a: Floats | float = 0.0
-    h: Floats | float = 1.0
-
-    def at(self, dtype: FloatType, shape: tuple[int, ...]) -> Floats:
-        bound = np.asarray(
-            self.u * dtype.unit_roundoff
-            + self.a * dtype.accumulation_roundoff
-            + self.h * dtype.smallest_subnormal
-        )
-        return np.broadcast_to(bound.ravel() if bound.ndim else bound, (math.prod(shape),))
+SKETCH_SEED, SKETCH_PATTERNS, SKETCH_BLOCKS, SKETCH_SAMPLE = 1, 2, 32, 32
+# A sum against a pattern of signs errs by more with probability 2·e^(−18) (T-8).
+SIGNED_SUM = 6.0
+# The accumulator's part is left out where it is no more than this share of the dtype's.
+NEGLIGIBLE = 1 / 16
 
 
 @dataclass
@@ -72,48 +56,65 @@ class Output:
     def array(self) -> Floats:
         return self.rounded.reshape(self.shape)
 
-    def sketch(self) -> list[list[float]]:
-        """Certified sums over blocks against fixed patterns of signs."""
+    def sketch(self) -> Sketch:
+        """Certified sums over blocks against fixed patterns of signs, and certified elements."""
         size = len(self.exact)
-        return [
+        sums = [
             [
                 _sum(self.exact[i] * float(pattern[i]) for i in range(size)[block])
                 for block in block_slices(size, SKETCH_BLOCKS)
             ]
             for pattern in (signs(SKETCH_SEED + p, size) for p in range(SKETCH_PATTERNS))
         ]
+        sample = self.rounded[sampled(SKETCH_SEED, size, SKETCH_SAMPLE)]
+        return Sketch(self.shape, SKETCH_SEED, np.array(sums), sample)
 
-    def tolerance(self, dtype_name: str) -> Tolerance:
-        """The bounds of all elements, covered by one ``rel`` and one ``abs``."""
-        dtype = FLOAT_TYPES[dtype_name]
-        with np.errstate(invalid="ignore", over="ignore"):
-            # The expectation is itself rounded to float64.
-            bounds = self.bound.at(dtype, self.shape) + np.abs(self.rounded) * 2.0**-53
+    def tolerance(self) -> Tolerance:
+        """The coefficients of the bound, rounded up to two digits."""
+        u, a, h = self._coefficients()
+        if self.listed:
+            return _tolerance(u, a, h, self.shape)
+        at = sampled(SKETCH_SEED, len(self.exact), SKETCH_SAMPLE)
+        sample = _tolerance(u[at], a[at], h[at], (len(at),))
+        blocks = block_slices(len(self.exact), SKETCH_BLOCKS)
+        u, a, h = (
+            np.array([SIGNED_SUM * math.sqrt(math.fsum(part[b] ** 2)) for b in blocks]) for part in (u, a, h)
+        )
+        tolerance = _tolerance(u, a, h, (len(blocks),))
+        return Tolerance(tolerance.u, tolerance.a, tolerance.eta, sample)
+
+    def _coefficients(self) -> tuple[Floats, Floats, Floats]:
+        """(u, a, h) per element: 0 where nothing may be off, above 0 elsewhere."""
+        size = len(self.exact)
+        # NaN and infinities are compared for being there.
+        held = ~np.isfinite(self.rounded)
         if self.absent is not None:
-            bounds = np.where(self.absent, 0.0, bounds)
-        # Beyond the dtype's range the expectation is infinity, which has no error.
-        finite = np.isfinite(self.rounded) & (np.abs(self.rounded) < dtype.overflow_threshold)
-        if not self.listed:
-            return Tolerance(0.0, _round_up(self._sketch_bound(bounds, dtype)))
-        zeros = self.absent is not None and bool(self.absent[self.rounded == 0].all() and self.absent.any())
-        checked = finite & ~self.absent if self.absent is not None and zeros else finite
-        rel, abs_ = cover(bounds[checked], np.abs(self.rounded[checked]))
-        return Tolerance(_round_up(rel), _round_up(abs_), zeros)
+            held |= self.absent
+        parts = (
+            np.broadcast_to(np.ravel(part), (size,)) for part in (self.bound.u, self.bound.a, self.bound.h)
+        )
+        u, a, h = (np.where(held | ~np.isfinite(part), 0.0, part) for part in parts)
+        # An expectation that is 0 only because float64 ends there keeps its allowance of subnormals.
+        return np.where(~held & (h > 0), np.maximum(u, TINY), u), a, h
 
-    def _sketch_bound(self, bounds: Floats, dtype: FloatType) -> float:
-        # Subnormal elements may be flushed (G-8), which a sum cannot tell from an error.
-        size = np.abs(self.rounded)
-        bounds = bounds + np.where(size < dtype.smallest_normal, size, 0.0)
-        # A block with an infinity or NaN is compared for having one.
-        finite = np.isfinite(size) & np.isfinite(bounds)
-        bounds, size = np.where(finite, bounds, 0.0), np.where(finite, size, 0.0)
-        worst = 0.0
-        for block in block_slices(len(self.exact), SKETCH_BLOCKS):
-            errors = math.fsum(bounds[block])
-            # The harness adds the block up in float64, pairwise.
-            summing = math.fsum(size[block]) * 2.0**-53 * 24
-            worst = max(worst, errors + summing)
-        return worst
+
+# Too small to count, and not 0.
+TINY = 1e-300
+
+
+def _tolerance(u: Floats, a: Floats, h: Floats, shape: tuple[int, ...]) -> Tolerance:
+    if (a <= NEGLIGIBLE * u).all():
+        u, a = u + a, np.zeros_like(a)
+    eta = max(float(np.max(h, initial=0.0)), Tolerance.ETA)
+    return Tolerance(_stored(u, shape), _stored(a, shape), float(math.ceil(eta)))
+
+
+def _stored(part: Floats, shape: tuple[int, ...]) -> Floats:
+    """Rounded up; one number where all are the same."""
+    rounded = np.array([rounded_up(value) for value in part.tolist()])
+    if (rounded == rounded[:1]).all():
+        return np.array(rounded[0] if rounded.size else 0.0)
+    return rounded.reshape(shape)
 
 
 def _sum(terms: Iterable[Quantity]) -> float:
@@ -133,38 +134,12 @@ def _sum(terms: Iterable[Quantity]) -> float:
         raise
 
 
-def cover(bounds: Floats, magnitudes: Floats) -> tuple[float, float]:
-    """The pair (rel, abs) with abs + rel·magnitude ≥ bound everywhere and the least slack.
-
-    Tried are a purely absolute, a purely relative and mixed bounds; slack is the largest ratio of
-    what is allowed to what is needed.
-    """
-    positive = bounds > 0
-    bounds, magnitudes = bounds[positive], magnitudes[positive]
-    if not bounds.size:
-        return 0.0, 0.0
-    candidates = [0.0]
-    if (magnitudes > 0).any():
-        ratios = np.sort(bounds[magnitudes > 0] / magnitudes[magnitudes > 0])
-        candidates += [float(ratios[(ratios.size - 1) * k // 8]) for k in range(9)]
-    best = (math.inf, 0.0, float(bounds.max()))
-    for rel in filter(math.isfinite, candidates):
-        rest = bounds - rel * magnitudes
-        # What is left where the relative part is all of the bound is a rounding error of ours.
-        rest = rest[rest > 2.0**-45 * bounds]
-        abs_ = float(rest.max()) if rest.size else 0.0
-        with np.errstate(over="ignore"):
-            slack = float(np.max((abs_ + rel * magnitudes) / bounds))
-        best = min(best, (slack, rel, abs_))
-    return best[1], best[2]
-
-
-def _round_up(value: float) -> float:
-    """Three significant digits, upwards: readable, and the same on every machine."""
+def rounded_up(value: float) -> float:
+    """Two significant digits, upwards: readable, and the same on every machine."""
     if value == 0:
         return 0.0
-    text = f"{value:.2e}"
-    if float(text) >= value:
+    text = f"{value:.1e}"
+    if float(text) >= value * (1 - 1e-9):
         return float(text)
     mantissa, exponent = text.split("e")
-    return float(f"{round(float(mantissa) + 0.01, 2)}e{exponent}")
+    return float(f"{round(float(mantissa) + 0.1, 1)}e{exponent}")

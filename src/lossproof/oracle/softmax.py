@@ -10,12 +10,14 @@ import numpy as np
 import numpy.typing as npt
 from flint import arb
 
+from lossproof.core.dtypes import FloatType
 from lossproof.oracle.balls import Quantity, nearest, product, total
-from lossproof.oracle.result import Bound, Floats, Output
+from lossproof.oracle.bounds import DIVISION, EXP, LOG, Bound, Floats, accumulating, exp_of, rounding, summing
+from lossproof.oracle.result import Output
 
-# Elementary functions err by up to E units of roundoff (spec/tolerances.md, T-2).
-E = 4.0
 NAN = float("nan")
+# A result that is subnormal errs by η.
+SUBNORMAL = Bound(h=1.0)
 
 
 @dataclass
@@ -72,6 +74,7 @@ class Rows:
 
     rows: list[Row]
     classes: int
+    coarsest: FloatType
 
     def __post_init__(self) -> None:
         shape = (len(self.rows), self.classes)
@@ -81,28 +84,48 @@ class Rows:
         self.d = np.where(np.isfinite(spread), -spread, 0.0)
         self.w = np.array([row.weighted for row in self.rows]).reshape(-1, 1)
         self.ln_s = np.array([nearest(row.log_sum) for row in self.rows], dtype=np.float64).reshape(-1, 1)
-        self.root = math.sqrt(self.classes)
+        self.summing = summing(self.classes)
+        # Exponentials that underflow lose half a subnormal each beside S ≥ 1.
+        self.underflow = Bound(h=self.classes / 2)
 
-    def softmax_relative(self) -> tuple[Floats, float, float]:
-        """(u, a, h) of the relative error of p: T-4."""
-        return self.d + self.w + 2 * E + 2, self.root, self.classes / 2
+    def _shifted(self) -> Bound:
+        """What rounded differences and the sum's exponentials add to every relative error."""
+        # e^0 is exactly 1.
+        exponentials = EXP * _row_sums(np.where(self.d > 0, np.nan_to_num(self.p), 0.0))
+        return rounding(self.w) + exponentials + accumulating(2 * self.w) + self.summing + self.underflow
 
-    def log_softmax_absolute(self) -> tuple[Floats, float, float]:
-        """(u, a, h) of the absolute error of log p: T-5."""
+    def softmax_relative(self) -> Bound:
+        """The relative error of p: T-4."""
+        if self.classes == 1:
+            return Bound()  # 1/1
+        own = (rounding(self.d) + exp_of(self.d)) * np.where(self.d > 0, 1.0, 0.0)
+        # The sum is rounded, and the quotient may be a product with a rounded reciprocal.
+        relative = own + self._shifted() + rounding(2) + DIVISION
+        return relative.compounded(self.coarsest)
+
+    def log_softmax_absolute(self) -> Bound:
+        """The absolute error of log p: T-5."""
+        if self.classes == 1:
+            return Bound()  # ln 1
         size = self.d + self.ln_s
-        return self.d + self.w + E + E * self.ln_s + size + 1, self.root, self.classes / 2
+        return rounding(self.d + 1 + size) + self._shifted() + LOG * self.ln_s
+
+    def through_logarithm(self) -> Bound:
+        """The relative error of p where it may be the exponential of a rounded log p: T-6."""
+        if self.classes == 1:
+            return Bound()
+        relative = self.log_softmax_absolute() + exp_of(self.d + self.ln_s)
+        return relative.compounded(self.coarsest)
 
 
 def softmax(rows: Rows, shape: tuple[int, ...]) -> Output:
-    u, a, h = rows.softmax_relative()
-    bound = Bound(rows.p * u, rows.p * a, rows.p * h + 1)
-    return Output(shape, [q for row in rows.rows for q in row.p], bound)
+    exact = [q for row in rows.rows for q in row.p]
+    return Output(shape, exact, rows.softmax_relative() * rows.p + SUBNORMAL)
 
 
 def log_softmax(rows: Rows, shape: tuple[int, ...]) -> Output:
-    u, a, h = rows.log_softmax_absolute()
     exact = [row.log_p(c) for row in rows.rows for c in range(rows.classes)]
-    return Output(shape, exact, Bound(u, a, h + 1))
+    return Output(shape, exact, rows.log_softmax_absolute() + SUBNORMAL)
 
 
 def softmax_gradient(rows: Rows, cotangent: Floats, shape: tuple[int, ...]) -> Output:
@@ -121,16 +144,15 @@ def softmax_gradient(rows: Rows, cotangent: Floats, shape: tuple[int, ...]) -> O
         dot = total(product(q, vc) for q, vc in zip(row.p, v, strict=True))
         inner[r] = nearest(dot)
         exact += [q * (arb(vc) - dot) for q, vc in zip(row.p, v, strict=True)]
-    gradient = np.array([nearest(x) for x in exact]).reshape(rows.p.shape)
-    size_v, size_g = np.abs(cotangent), np.abs(gradient)
-    u, a, h = rows.softmax_relative()
-    weight = _row_sums(rows.p * size_v)
-    dot_u = _row_sums(rows.p * size_v * (u + 1)) + np.abs(inner)
-    bound = Bound(
-        size_g * (u + 2) + rows.p * (dot_u + 2 * (size_v + np.abs(inner))),
-        size_g * a + rows.p * 2 * rows.root * weight,
-        size_g * h + 2 + size_v,
-    )
+    size_g = np.abs(np.array([nearest(x) for x in exact]).reshape(rows.p.shape))
+    size_v, size_dot = np.abs(cotangent), np.abs(inner)
+    relative = rows.softmax_relative()
+    terms = rows.p * size_v
+    dot_error = Bound(
+        _row_sums(terms * (relative.u + 1)) + size_dot, _row_sums(terms * relative.a)
+    ) + rows.summing * _row_sums(terms)
+    parts = dot_error + rounding(2 * (size_v + size_dot))
+    bound = (relative + rounding(2)) * size_g + parts * rows.p + Bound(h=2 + size_v)
     return Output(shape, exact, bound)
 
 
@@ -145,14 +167,10 @@ def log_softmax_gradient(rows: Rows, cotangent: Floats, shape: tuple[int, ...]) 
             if row.kind == "nan"
             else [arb(vc) - q * sum_v for q, vc in zip(row.p, v, strict=True)]
         )
-    gradient = np.array([nearest(x) for x in exact]).reshape(rows.p.shape)
-    u, a, _ = rows.log_softmax_absolute()
+    size_g = np.abs(np.array([nearest(x) for x in exact]).reshape(rows.p.shape))
     sums, sizes = np.abs(_row_sums(cotangent)), _row_sums(np.abs(cotangent))
-    bound = Bound(
-        rows.p * sums * (u + E + 3) + np.abs(gradient),
-        rows.p * (rows.root * sizes + sums * a),
-        2 + rows.p * sums * rows.classes,
-    )
+    product_error = (rows.through_logarithm() + rounding(2)) * (rows.p * sums)
+    bound = product_error + rows.summing * (rows.p * sizes) + rounding(size_g) + Bound(h=2.0)
     return Output(shape, exact, bound)
 
 
@@ -196,16 +214,13 @@ class CrossEntropy:
         ]
         return total(terms)
 
-    def _row_bounds(self) -> tuple[Floats, Floats, Floats]:
-        """(u, a, h) of each row's cost: T-6."""
-        u, a, h = self.rows.log_softmax_absolute()
+    def _row_bounds(self) -> Bound:
+        """Of each row's cost: T-6."""
+        each = self.rows.log_softmax_absolute()
         sizes = np.where(np.isfinite(self.sizes), self.sizes, 0.0)
-        mass = _row_sums(self.q)[:, 0]
-        return (
-            _row_sums(self.q * u)[:, 0] + (3 + self.extra) * sizes,
-            mass * a + self.rows.root * sizes,
-            mass * (h + 1) + 1,
-        )
+        u, a, h = (_row_sums(self.q * part)[:, 0] for part in (each.u, each.a, each.h + 1))
+        terms = Bound(u, a, h + 1)
+        return terms + (rounding(3 + self.extra) + self.rows.summing) * sizes
 
     @property
     def empty(self) -> bool:
@@ -214,16 +229,16 @@ class CrossEntropy:
 
     def value(self, shape: tuple[int, ...]) -> Output:
         """The loss; ``shape`` is that of the labels, used for reduction none."""
-        u, a, h = self._row_bounds()
+        rows = self._row_bounds()
         if self.reduction == "none":
-            return Output(shape, self.costs, Bound(u, a, h), absent=~self.kept)
+            return Output(shape, self.costs, rows, absent=~self.kept)
         sum_ = total(cost for cost, kept in zip(self.costs, self.counts, strict=True) if kept)
         if self.reduction == "mean" and self.empty:
             return Output((), [NAN], Bound(0.0))
+        kept = rows.take(self.kept)
         return reduced(
-            sum_, (u[self.kept], a[self.kept], h[self.kept]), self.sizes[self.kept],
-            self.count if self.reduction == "mean" else None, self.scale,
-        )  # fmt: skip
+            sum_, kept, self.sizes[self.kept], self.count if self.reduction == "mean" else None, self.scale
+        )
 
     def gradient(self, cotangent: Floats | None, shape: tuple[int, ...]) -> Output:
         """s·(p·Σtarget − target) with the row's share s of the reduction, in C order."""
@@ -251,36 +266,39 @@ class CrossEntropy:
         s_ = share.reshape(-1, 1)
         mass_ = _row_sums(self.q)
         p = np.where(np.isfinite(self.rows.p), self.rows.p, 0.0)
-        u, a, h = self.rows.log_softmax_absolute()
-        summing = math.sqrt(len(self.rows.rows)) if divide else 0.0
-        bound = Bound(
-            s_ * (p * mass_ * (u + E + 3) + (2 + self.extra) * self.q) + 3 * sizes,
-            s_ * p * mass_ * a + sizes * summing,
-            1 + s_ * mass_ * (1 + p * h) + np.abs(p * mass_ - self.q),
+        relative = self.rows.through_logarithm() + rounding(2)
+        divided = DIVISION + summing(len(self.rows.rows)) if divide else Bound()
+        bound = (
+            relative * (s_ * p * mass_)
+            + rounding((2 + self.extra) * s_ * self.q)
+            + (rounding(2) + divided) * sizes
+            # A share that is subnormal errs by η itself.
+            + Bound(h=1 + s_ * mass_ + np.abs(p * mass_ - self.q))
         )
         absent = np.repeat(~self.kept, classes)
         return Output(shape, exact, bound, absent=absent)
 
 
-def reduced(
-    sum_: Quantity,
-    bounds: tuple[Floats, Floats, Floats],
-    sizes: Floats,
-    count: float | None,
-    scale: float = 1.0,
-) -> Output:
+def reduced(sum_: Quantity, each: Bound, sizes: Floats, count: float | None, scale: float = 1.0) -> Output:
     """Output of a sum (``count`` None) or mean of terms with the given bounds: T-7."""
-    u, a, h = (math.fsum(part) for part in bounds)
-    a += math.sqrt(len(sizes)) * math.fsum(np.abs(sizes[np.isfinite(sizes)]))
+    magnitude = math.fsum(np.abs(sizes[np.isfinite(sizes)]))
+    terms = Bound(_finite_sum(each.u), _finite_sum(each.a), _finite_sum(each.h))
+    terms += summing(len(sizes)) * magnitude
     divisor = count if count is not None else 1.0
     exact = product(arb(scale), sum_ / arb(divisor) if not isinstance(sum_, float) else sum_)
     size = abs(nearest(exact))
     size = size if math.isfinite(size) else 0.0
-    roundings = 1.0 + 2.0 * (count is not None) + 2.0 * (scale != 1.0)
+    finished = rounding(1)
     if count is not None:
-        a += math.sqrt(len(sizes)) * size * divisor
-    factor = abs(scale) / divisor
-    return Output((), [exact], Bound(u * factor + roundings * size, a * factor, h * factor + 1))
+        # The divisor is a sum of weights as well.
+        finished += DIVISION + rounding(1) + summing(len(sizes))
+    if scale != 1.0:
+        finished += rounding(2)
+    return Output((), [exact], terms * (abs(scale) / divisor) + finished * size + SUBNORMAL)
+
+
+def _finite_sum(part: Floats | float) -> float:
+    return math.fsum(np.ravel(part).tolist())
 
 
 def _row_sums(values: Floats) -> npt.NDArray[np.float64]:

@@ -1,0 +1,33 @@
+"""Whether a case's tolerances decide anything: nonsense has to fail (spec/tolerances.md, T-10)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from lossproof.case.expected import Expected, Tolerance
+from lossproof.core.dtypes import FLOAT_TYPES
+from lossproof.engine.compare import compare
+from lossproof.oracle.bounds import Floats
+
+# What no implementation may get away with, as multiples of the expectation.
+NONSENSE = {"zero": 0.0, "the negative": -1.0, "half": 0.5, "twice": 2.0}
+
+
+def passing_nonsense(exact: Floats, expected: Expected, tolerance: Tolerance, dtype: str) -> Iterator[str]:
+    """Which multiples of a tensor pass in a dtype where that tensor is due.
+
+    What rounds to the expectation itself, or passes as flushed subnormals only (G-8), is none.
+    """
+    target = FLOAT_TYPES[dtype].numpy
+    finite = np.isfinite(exact)
+    with np.errstate(over="ignore", invalid="ignore"):
+        right = exact.astype(target)
+        for name, factor in NONSENSE.items():
+            wrong = np.where(finite, exact * factor, exact).astype(target)
+            if np.array_equal(wrong, right, equal_nan=True):
+                continue
+            found = compare(wrong, expected, tolerance, dtype)
+            if found.ok and not found.flushed:
+                yield name
