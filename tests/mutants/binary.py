@@ -341,3 +341,16 @@ class TargetNanIsNegative(NumpyAdapter):
 
     def sigmoid_cross_entropy(self, logits, target, **p):
         return super().sigmoid_cross_entropy(logits, np.nan_to_num(target, nan=0), **p)
+
+
+@mutant("sigmoid_cross_entropy", kind="stability")
+class SigmoidCrossEntropyWithoutLog1p(NumpyAdapter):
+    """ln(1 + e^−|x|) by log instead of log1p: the cost of a confident right answer is 0."""
+
+    def sigmoid_cross_entropy(self, logits, target, *, weight, pos_weight, reduction):
+        x, y = wide(logits), wide(target)
+        tail = np.log(1 + np.exp(-np.abs(x)))
+        positive = y if pos_weight is None else y * wide(pos_weight)
+        loss = ref._product(positive, np.maximum(-x, 0) + tail)
+        loss = loss + ref._product(1 - y, np.maximum(x, 0) + tail)
+        return ref._reduce(ref._weighted(loss, weight), reduction).astype(logits.dtype)

@@ -173,3 +173,20 @@ class LogSigmoidGradientMirrored(NumpyAdapter):
 
     def _grad_log_sigmoid(self, v, logits):
         return super()._grad_log_sigmoid(v, -logits)
+
+
+@mutant("log_sigmoid", kind="stability")
+class LogSigmoidWithoutLog1p(NumpyAdapter):
+    """ln(1 + e^−x) by log instead of log1p: on the right the small exponential is rounded away."""
+
+    def log_sigmoid(self, logits):
+        x = wide(logits)
+        return -(np.maximum(-x, 0) + np.log(1 + np.exp(-np.abs(x)))).astype(logits.dtype)
+
+
+@mutant("log_sigmoid", kind="gradient")
+class LogSigmoidGradientFromOne(NumpyAdapter):
+    """The gradient is 1 − σ(x), which is lost where σ(x) rounds to 1."""
+
+    def _grad_log_sigmoid(self, v, logits):
+        return {"logits": v * (1 - wide(super().sigmoid(logits)))}
