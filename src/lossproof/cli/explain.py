@@ -19,8 +19,8 @@ from lossproof.cli.terminal import STYLES
 from lossproof.core.clauses import clauses
 from lossproof.core.text import display
 from lossproof.core.verdicts import Verdict
-from lossproof.engine.call import ask
 from lossproof.engine.judge import records
+from lossproof.engine.proof import ask_proven
 from lossproof.isolation.load import load_adapter
 from lossproof.registry.choice import Choice
 from lossproof.registry.find import available_names
@@ -105,7 +105,7 @@ def show_answer(console: Console, case: Case, loaded: Loaded) -> None:
     for dtype in case.dtypes:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            answer = ask(loaded.adapter, case, dtype)
+            answer = ask_proven(loaded.adapter, case, dtype)
             judged = records(case, dtype, info.name, answer, loaded.deviations)
         for record in judged:
             verdict = record.verdict + (f" ({record.variant})" if record.variant else "")

@@ -72,6 +72,13 @@ FLOAT_TYPES = {
 INTEGER_TYPES = {name: np.dtype(name) for name in ("int64", "int32", "int16", "int8", "uint8")}
 
 
+# The dtypes of arrays that a backend may give, by name.
+ARRAY_TYPES = {name: kind.numpy for name, kind in FLOAT_TYPES.items()} | {
+    name: np.dtype(name)
+    for name in ("int64", "int32", "int16", "int8", "uint64", "uint32", "uint16", "uint8", "bool")
+}
+
+
 def numpy_dtype(name: str) -> np.dtype:
     """The NumPy dtype called ``name``; raises KeyError for a name lossproof does not test."""
     return FLOAT_TYPES[name].numpy if name in FLOAT_TYPES else INTEGER_TYPES[name]

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lossproof.adapter import Adapter, Call
+from lossproof.core.dtypes import ARRAY_TYPES
 from lossproof.core.verdicts import ProcessFault, RemoteError
 
 Bound = tuple[Call, Mapping[str, Any], Any]
@@ -25,6 +26,8 @@ class Answer:
 
     outputs: dict[str, Any] = field(default_factory=dict)
     raised: dict[str, BaseException] = field(default_factory=dict)
+    broken: str | None = None
+    """Why what was raised is no answer of the backend to these inputs, if it is none."""
 
 
 def answer_to(adapter: Adapter, bind: Callable[[], Bound], wanted: Sequence[str]) -> Answer:
@@ -79,7 +82,26 @@ def _numpy(adapter: Adapter, native: Any) -> npt.NDArray[Any]:
     array = adapter.to_numpy(native)
     if not isinstance(array, (np.ndarray, np.generic)):
         raise TypeError(f"to_numpy gave {type(array).__name__}, not a NumPy array")
-    return np.asarray(array)
+    if isinstance(array, np.ma.MaskedArray):
+        raise TypeError("to_numpy gave a masked array, whose mask says nothing here: give a plain array")
+    plain = np.asarray(array)
+    if plain.dtype.name not in ARRAY_TYPES:
+        raise TypeError(f"to_numpy gave dtype {plain.dtype}; there are {', '.join(ARRAY_TYPES)}")
+    # The order of bytes in memory is no difference of dtypes.
+    return plain.astype(plain.dtype.newbyteorder("="), copy=False)
+
+
+# Names of what an adapter raises by its own mistakes, and no framework for an input.
+_MISTAKES = frozenset({
+    "AttributeError", "ImportError", "IndentationError", "ModuleNotFoundError", "NameError", "SyntaxError",
+    "SystemExit", "TabError", "UnboundLocalError",
+})  # fmt: skip
+
+
+def mistake(error: BaseException) -> bool:
+    """Whether an error is of the adapter's own making, also where it comes as text."""
+    name = str(error).partition(":")[0] if isinstance(error, RemoteError) else type(error).__name__
+    return name in _MISTAKES
 
 
 def describe(error: BaseException) -> str:

@@ -51,15 +51,28 @@ def compare(
     if dtype not in FLOAT_TYPES or tolerance is None:
         return _compare_integers(actual, expected)
     if actual.dtype != FLOAT_TYPES[dtype].numpy:
-        return Comparison(False, f"dtype {actual.dtype} where {dtype} is due")
+        return _of_another_dtype(actual, expected, tolerance, dtype)
     if isinstance(expected, Sketch):
         return _compare_sketch(actual, expected, tolerance, FLOAT_TYPES[dtype])
     return _compare_floats(actual.astype(np.float64), expected, tolerance, FLOAT_TYPES[dtype])
 
 
+def _of_another_dtype(
+    actual: npt.NDArray[Any], expected: Expected, tolerance: Tolerance, dtype: str
+) -> Comparison:
+    """A result of a wrong dtype fails; the message says whether the values are right all the same."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        cast = compare(actual.astype(FLOAT_TYPES[dtype].numpy), expected, tolerance, dtype)
+    values = "its values are right" if cast.ok else f"and {cast.message}"
+    return replace(cast, ok=False, message=f"dtype {actual.dtype} where {dtype} is due, {values}")
+
+
 def _compare_integers(actual: npt.NDArray[Any], expected: Expected) -> Comparison:
     if not np.issubdtype(actual.dtype, np.integer):
-        return Comparison(False, f"dtype {actual.dtype} where an integer dtype is due")
+        whole = np.asarray(actual, dtype=np.float64)
+        same = not isinstance(expected, Sketch) and np.array_equal(whole, expected)
+        values = "its values are right" if same else "and its values are not those that are due"
+        return Comparison(False, f"dtype {actual.dtype} where an integer dtype is due, {values}")
     if isinstance(expected, Sketch):
         sums = expected.of(actual)
         if np.array_equal(sums, expected.sums):

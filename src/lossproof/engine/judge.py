@@ -11,7 +11,7 @@ from lossproof.adapter import Adapter
 from lossproof.case.model import Case
 from lossproof.core.verdicts import FAILURES, Verdict
 from lossproof.engine.answer import Answer
-from lossproof.engine.call import ask
+from lossproof.engine.proof import ask_proven
 from lossproof.engine.record import LINK, Record
 from lossproof.engine.verdict import Judged, judge_output
 from lossproof.registry.deviations import Deviations
@@ -88,7 +88,7 @@ def records(case: Case, dtype: str, adapter: str, answer: Answer, deviations: De
 
 def run_case(adapter: Adapter, name: str, case: Case, dtype: str, deviations: Deviations) -> list[Record]:
     """Run one case in one dtype and judge every output."""
-    return records(case, dtype, name, ask(adapter, case, dtype), deviations)
+    return records(case, dtype, name, ask_proven(adapter, case, dtype), deviations)
 
 
 def same_verdict_for_all(

@@ -52,9 +52,15 @@ def judge_output(
             return Judged(error.verdict, None, Comparison(False, message))
         if isinstance(error, Unsupported):
             return Judged(Verdict.UNSUPPORTED, None, Comparison(False, str(error)))
-        for variant in variants:
-            if variant.raises:
-                return Judged(Verdict.VARIANT, variant.name, Comparison(True, message))
+        permitted = next((variant for variant in variants if variant.raises), None)
+        if permitted is not None:
+            why = answer.broken
+            # A backend that refuses the call refuses all of it.
+            if output != "value" and "value" in answer.outputs:
+                why = "the value was given, and the gradient raises"
+            if why is None:
+                return Judged(Verdict.VARIANT, permitted.name, Comparison(True, message))
+            return Judged(Verdict.ERROR, None, Comparison(False, f"{message} ({why})"))
         verdict = Verdict.BELOW if level == "recommended" else Verdict.ERROR
         return Judged(verdict, None, Comparison(False, message))
     actual = answer.outputs[output]

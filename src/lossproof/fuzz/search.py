@@ -20,8 +20,8 @@ from lossproof.case.model import Case
 from lossproof.core.dtypes import FLOAT_TYPES, INTEGER_TYPES
 from lossproof.core.functions import FUNCTIONS, Function
 from lossproof.core.verdicts import FAILURES, Verdict
-from lossproof.engine.call import ask
 from lossproof.engine.judge import judge
+from lossproof.engine.proof import ask_proven
 from lossproof.fuzz import laws, strategies
 from lossproof.fuzz.reading import read
 from lossproof.oracle.certify import expect
@@ -209,7 +209,7 @@ class Search:
             return None
         (dtype,) = certified.dtypes
         start = time.perf_counter()
-        answer = ask(self.adapter, certified, dtype)
+        answer = ask_proven(self.adapter, certified, dtype)
         self.statistics.backend += time.perf_counter() - start
         self.statistics.cases += 1
         name = certified.function.name

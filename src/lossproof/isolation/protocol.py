@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lossproof.adapter import ALL_DTYPES
-from lossproof.core.dtypes import FLOAT_TYPES
+from lossproof.core.dtypes import ARRAY_TYPES, FLOAT_TYPES
 from lossproof.core.functions import FUNCTIONS
 
 VERSION = 1
@@ -30,10 +30,6 @@ MAX_LENGTH = 2**26
 # A start message is this long at most; an answer's limit follows from what was asked.
 MAX_START = 2**22
 
-_DTYPES = {name: dtype.numpy for name, dtype in FLOAT_TYPES.items()} | {
-    name: np.dtype(name)
-    for name in ("int64", "int32", "int16", "int8", "uint64", "uint32", "uint16", "uint8", "bool")
-}
 _SPECIAL = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf, "-0": -0.0}
 _ENCODINGS = ("any", "text", "base64")
 
@@ -95,7 +91,7 @@ def encode_array(array: npt.NDArray[Any] | np.generic, encoding: str = "any") ->
     """
     array = np.asarray(array)
     name = array.dtype.name
-    if name not in _DTYPES:
+    if name not in ARRAY_TYPES:
         raise ProtocolError(f"an array of dtype {name} cannot be sent")
     message: dict[str, Any] = {"shape": list(array.shape), "dtype": name}
     if encoding == "base64" or (encoding == "any" and array.size > MAX_TEXT):
@@ -127,8 +123,8 @@ def decode_array(message: Any, what: str) -> npt.NDArray[Any]:
     """
     message = _mapping(message, what)
     dtype = message.get("dtype")
-    if not isinstance(dtype, str) or dtype not in _DTYPES:
-        raise ProtocolError(f"{what}: dtype must be one of {', '.join(_DTYPES)}, not {_show(dtype)}")
+    if not isinstance(dtype, str) or dtype not in ARRAY_TYPES:
+        raise ProtocolError(f"{what}: dtype must be one of {', '.join(ARRAY_TYPES)}, not {_show(dtype)}")
     shape = message.get("shape")
     if not isinstance(shape, list) or len(shape) > MAX_DIMENSIONS:
         raise ProtocolError(f"{what}: shape must be a list of at most {MAX_DIMENSIONS} lengths")
@@ -139,7 +135,7 @@ def decode_array(message: Any, what: str) -> npt.NDArray[Any]:
         raise ProtocolError(f"{what}: shape {shape} has more than {MAX_LENGTH} elements")
     data = message.get("data")
     if isinstance(data, str):
-        flat = _from_base64(data, size, _DTYPES[dtype], what)
+        flat = _from_base64(data, size, ARRAY_TYPES[dtype], what)
     elif isinstance(data, list):
         flat = _from_list(data, size, dtype, what)
     else:
@@ -169,11 +165,11 @@ def _from_list(data: list[Any], size: int, dtype: str, what: str) -> npt.NDArray
     if dtype in FLOAT_TYPES:
         numbers = np.array([_number_from_json(item, what) for item in data], dtype=np.float64)
         with np.errstate(over="ignore", invalid="ignore"):
-            return numbers.astype(_DTYPES[dtype])
+            return numbers.astype(ARRAY_TYPES[dtype])
     if not all(_is_integer(item) for item in data):
         raise ProtocolError(f"{what}: data must hold integers")
     try:
-        return np.array(data, dtype=_DTYPES[dtype])
+        return np.array(data, dtype=ARRAY_TYPES[dtype])
     except OverflowError:
         raise ProtocolError(f"{what}: data holds an integer that is no {dtype}") from None
 

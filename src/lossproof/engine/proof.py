@@ -1,0 +1,86 @@
+"""Whether a backend that raised answers a valid call of the same kind; a broken adapter never conforms.
+
+Where the specification permits an error (a label outside of the classes, say), only one that the backend
+raises for these inputs counts. So the same function is asked for the same shapes, dtype and parameters
+with inputs that nothing is wrong with, once, before an error is taken as an answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from dataclasses import replace
+from weakref import WeakKeyDictionary
+
+import numpy as np
+
+from lossproof.adapter import Adapter
+from lossproof.case.model import Case
+from lossproof.core.dtypes import FLOAT_TYPES
+from lossproof.core.verdicts import ProcessFault
+from lossproof.engine.answer import Answer, answer_to, describe, mistake
+from lossproof.engine.call import ask, bind
+from lossproof.errors import Unsupported
+
+# A number that is valid wherever one is due: as a logit, a probability, a target, a prediction.
+VALID_NUMBER = 0.5
+# A class that every function has; as a class id it is the background.
+VALID_CLASS = 0
+
+_known: WeakKeyDictionary[Adapter, dict[Hashable, str | None]] = WeakKeyDictionary()
+
+
+def ask_proven(adapter: Adapter, case: Case, dtype: str) -> Answer:
+    """Make a case's call; of an error that might be permitted, say why it is none of the backend's if so."""
+    answer = ask(adapter, case, dtype)
+    error = answer.raised.get("value")
+    permitted = any(variant.raises for variant in case.variants)
+    if error is None or not permitted or isinstance(error, (ProcessFault, Unsupported)):
+        return answer
+    if mistake(error):
+        return replace(answer, broken="an error of the adapter's own making")
+    return replace(answer, broken=failing_valid_call(adapter, case, dtype))
+
+
+def failing_valid_call(adapter: Adapter, case: Case, dtype: str) -> str | None:
+    """What a valid call of the shapes, dtype and parameters of a case gives instead of an answer, or None.
+
+    The same call is made once per adapter.
+    """
+    key = _key(case, dtype)
+    known = _known.setdefault(adapter, {})
+    if key not in known:
+        known[key] = _ask(adapter, case, dtype)
+    return known[key]
+
+
+def _key(case: Case, dtype: str) -> Hashable:
+    shapes = tuple(case.shape_of(array.name) for array in case.function.arrays)
+    return case.function.name, dtype, shapes, repr(sorted(case.parameters.items()))
+
+
+def valid(case: Case) -> Case:
+    """The case with valid inputs of the same shapes."""
+    inputs = {
+        array.name: {
+            "full": VALID_CLASS if array.integer else VALID_NUMBER,
+            "shape": list(case.shape_of(array.name)),
+        }
+        for array in case.function.arrays
+    }
+    return replace(case, inputs=inputs)
+
+
+def _ask(adapter: Adapter, case: Case, dtype: str) -> str | None:
+    answer = answer_to(adapter, lambda: bind(adapter, valid(case), dtype), ["value"])
+    if "value" in answer.raised:
+        return f"a valid call of the same shapes raises too: {describe(answer.raised['value'])}"
+    assert case.expected is not None
+    value, shape = answer.outputs["value"], case.expected["value"].shape
+    if value.shape != shape:
+        return f"a valid call of the same shapes gives shape {value.shape} where {shape} is due"
+    if dtype in FLOAT_TYPES and not case.function.integer_result:
+        if value.dtype != FLOAT_TYPES[dtype].numpy:
+            return f"a valid call of the same shapes gives dtype {value.dtype} where {dtype} is due"
+    elif not np.issubdtype(value.dtype, np.integer):
+        return f"a valid call of the same shapes gives dtype {value.dtype} where an integer is due"
+    return None
