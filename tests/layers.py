@@ -14,7 +14,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("oracle",),
     ("repro", "bench", "fuzz"),
     ("site",),
-    ("checking", "pytest_plugin"),
+    ("checking", "completeness", "pytest_plugin"),
     ("cli",),
     ("__main__",),
 )

@@ -18,11 +18,11 @@ from lossproof.cli.main import main
 from lossproof.core.functions import FUNCTIONS
 from lossproof.engine.call import ask
 from lossproof.fuzz import laws
-from lossproof.fuzz.reading import read
 from lossproof.fuzz.search import Search
 from lossproof.fuzz.store import exact_number, write_case
 from lossproof.isolation.load import load_adapter
 from lossproof.oracle.certify import certify_case, expect
+from lossproof.oracle.definitions import definition
 
 CLIPPED = """
 import numpy as np
@@ -144,7 +144,7 @@ def test_the_clause_is_read_off_the_data(
     function: str, arrays: Mapping[str, Any], parameters: Mapping[str, Any], dtype: str, expected: str
 ) -> None:
     given = {name: np.asarray(a, np.int64 if name == "labels" else np.float64) for name, a in arrays.items()}
-    reading = read(function, given, parameters, dtype)
+    reading = definition(function).read(given, parameters, dtype)
     assert f"{reading.clause} {reading.level}" == expected
 
 

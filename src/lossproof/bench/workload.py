@@ -13,21 +13,9 @@ from lossproof.case.inputs import materialize
 from lossproof.case.model import Case
 from lossproof.case.read import load_cases
 from lossproof.core.dtypes import FLOAT_TYPES
+from lossproof.core.functions import Array, Values
 from lossproof.core.resources import folder
-
-# Operations per element that the definition needs, forward and for the gradients: additions,
-# multiplications, divisions, comparisons, and exponentials and logarithms as one each.
-_FLOPS = {
-    "l2_loss": (3, 3),
-    "sigmoid": (4, 3),
-    "softmax": (5, 4),
-    "softmax_cross_entropy": (6, 3),
-    "sparse_softmax_cross_entropy": (4, 3),
-    "binary_cross_entropy": (7, 5),
-    "sigmoid_cross_entropy": (8, 6),
-    "pspnet_loss": (4, 3),
-    "mask_rcnn_mask_loss_with_logits": (8, 6),
-}
+from lossproof.core.shapes import lengths_of, names, resolve
 
 
 @dataclass(frozen=True)
@@ -53,27 +41,14 @@ class Workload:
     @property
     def size(self) -> int:
         """Elements of the array that leads the definition, those that the result depends on."""
-        function = self.case.function.name
-        shape = self.case.shape_of(self.case.function.wrt[0])
-        if function.startswith("mask_rcnn"):
-            return self._positives * shape[2] * shape[3]
-        return math.prod(shape)
+        return self._used(self.case.function.leading)
 
     @property
     def bytes(self) -> int:
         """What any implementation must read and write: the inputs that count once, and the results."""
         item = FLOAT_TYPES[self.dtype].numpy.itemsize
-        moved = self.size * item
-        for array in self.case.function.arrays:
-            if array.name == self.case.function.wrt[0]:
-                continue
-            elements = math.prod(self.case.shape_of(array.name))
-            if self.case.function.name == "pspnet_loss":
-                elements = math.prod(self.case.shape_of("logits")[:3])  # labels that are sampled
-            if array.name == "target_masks":
-                elements = self.size  # masks of positive RoIs
-            moved += elements * (8 if array.integer else item)
-        return moved + self.result_bytes
+        read = sum(self._used(array) * (8 if array.integer else item) for array in self.case.function.arrays)
+        return read + self.result_bytes
 
     @property
     def result_bytes(self) -> int:
@@ -84,12 +59,25 @@ class Workload:
 
     @property
     def flops(self) -> int:
-        forward, backward = _FLOPS[self.case.function.name]
+        """Operations that the definition needs, exponentials and logarithms as one each."""
+        forward, backward = self.case.function.operations
         return self.size * (forward + (backward if self.backward else 0))
+
+    def _used(self, array: Array) -> int:
+        """The elements of an array that the result depends on."""
+        function = self.case.function
+        shapes = {a.name: self.case.shape_of(a.name) for a in function.arrays}
+        if not array.used:
+            return math.prod(shapes[array.name])
+        lengths = lengths_of(function, shapes, self.case.parameters)
+        counted = {"K": self._positives} if "K" in names(array.used) else {}
+        return math.prod(resolve(array.used, {}, lengths | counted, None))
 
     @property
     def _positives(self) -> int:
-        return int(np.count_nonzero(materialize(self.case.inputs["target_class_ids"], True)))
+        """How many class ids are above 0."""
+        (ids,) = (a.name for a in self.case.function.arrays if a.values is Values.CLASS_IDS)
+        return int(np.count_nonzero(materialize(self.case.inputs[ids], True) > 0))
 
 
 def workloads(patterns: Iterable[str] = (), dtypes: Iterable[str] = ()) -> list[Workload]:

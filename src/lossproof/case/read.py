@@ -23,8 +23,9 @@ from lossproof.case.inputs import materialize, not_representable, shape_of
 from lossproof.case.model import Case
 from lossproof.core.clauses import clauses
 from lossproof.core.dtypes import FLOAT_TYPES, INTEGER_TYPES
-from lossproof.core.functions import FUNCTIONS, REDUCTIONS, REQUIRED, shape_mismatch
+from lossproof.core.functions import FUNCTIONS, REDUCTIONS, REQUIRED
 from lossproof.core.resources import folder
+from lossproof.core.shapes import shape_mismatch
 from lossproof.core.text import display, suggest
 from lossproof.errors import InputError
 

@@ -11,6 +11,7 @@ from lossproof.core.functions import FUNCTIONS
 from lossproof.core.text import display, suggest
 from lossproof.errors import LossproofError
 from lossproof.isolation.load import load_adapter
+from lossproof.oracle.balls import require_flint
 
 
 def fuzz(options: argparse.Namespace) -> int:
@@ -21,6 +22,7 @@ def fuzz(options: argparse.Namespace) -> int:
     ):
         if value not in known:
             raise LossproofError(f"unknown {what} {value!r}{suggest(value, known)}")
+    require_flint()
     try:
         from lossproof.fuzz.search import Search
         from lossproof.fuzz.store import write_case

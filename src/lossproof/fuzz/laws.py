@@ -19,6 +19,8 @@ from lossproof.case.model import Case
 from lossproof.core.dtypes import FLOAT_TYPES
 from lossproof.core.functions import FUNCTIONS, Function
 from lossproof.fuzz.strategies import rounded
+from lossproof.oracle.definition import Definition
+from lossproof.oracle.definitions import definition
 
 Array = npt.NDArray[Any]
 # Outputs by name: float64 values, and what the case allows each element to be off by.
@@ -74,19 +76,20 @@ def _outputs_disagree(left: Measured, right: Measured) -> str | None:
     return next((message for message in found if message), None)
 
 
+def _defined(case: Case) -> Definition:
+    return definition(case.function.name)
+
+
 def _class_axis(case: Case) -> int:
-    """The axis of the classes, for functions that are made of a softmax."""
-    if case.function.name == "pspnet_loss":
-        return -1
-    _apply("logits" in case.inputs and "axis" in case.parameters)
-    return int(case.parameters["axis"])
+    return int(case.parameters.get("axis", -1))
 
 
 def shift_invariance(case: Case, outputs: Measured, run: Run, generator: np.random.Generator) -> str | None:
-    """A common offset of all logits of a softmax changes nothing."""
-    _class_axis(case)
+    """A common offset of all logits changes nothing."""
+    _apply(_defined(case).shift_invariant)
     (dtype,) = case.dtypes
-    x = case.exact_arrays["logits"]
+    name = case.function.leading.name
+    x = case.exact_arrays[name]
     step = float(generator.choice([1.0, -2.0, 8.0, 64.0, -512.0]))
     with np.errstate(invalid="ignore"):
         shifted = x + step
@@ -95,17 +98,14 @@ def shift_invariance(case: Case, outputs: Measured, run: Run, generator: np.rand
     exact = (lost == 0) | ~np.isfinite(x)
     # Only where the sums are exact is the shifted row the same row.
     _apply(bool(exact.all()) and np.array_equal(rounded(shifted, dtype), shifted, equal_nan=True))
-    return _outputs_disagree(outputs, run(_other(case, {"logits": shifted})))
+    return _outputs_disagree(outputs, run(_other(case, {name: shifted})))
 
 
 def permutation(case: Case, outputs: Measured, run: Run, generator: np.random.Generator) -> str | None:
     """Reordering the classes, or the elements of an elementwise function, reorders the outputs alike."""
-    _apply(case.cotangent is None and not _has_array_parameters(case))
-    names = [array.name for array in case.function.arrays]
-    first = case.exact_arrays[names[0]]
-    _apply(first.ndim > 0 and first.size > 1 and len(case.function.arrays[0].shape.split()) < 3)
-    if "labels" in names:
-        _apply(case.parameters["ignore_index"] is None)
+    _apply(_defined(case).symmetric and case.cotangent is None and not _has_array_parameters(case))
+    first = case.exact_arrays[case.function.leading.name]
+    _apply(first.ndim > 0 and first.size > 1 and case.parameters.get("ignore_index") is None)
     axis = int(case.parameters.get("axis", generator.integers(first.ndim)))
     order = generator.permutation(first.shape[axis])
     inputs: dict[str, Array] = {}
@@ -128,10 +128,12 @@ def permutation(case: Case, outputs: Measured, run: Run, generator: np.random.Ge
 
 
 def rows_sum(case: Case, outputs: Measured, run: Run, generator: np.random.Generator) -> str | None:
-    """Rows of a softmax add up to 1, rows of a gradient with respect to logits to 0."""
-    axis = _class_axis(case)
+    """Rows of a softmax add up to 1, rows of the gradient of what is shift-invariant to 0."""
+    defined, axis = _defined(case), _class_axis(case)
+    _apply(defined.normalised or defined.shift_invariant)
     for name, (values, allowed) in outputs.items():
-        if (name == "value" and case.function.name != "softmax") or not values.size:
+        applies = defined.normalised if name == "value" else defined.shift_invariant
+        if not applies or not values.size:
             continue
         due = 1.0 if name == "value" else 0.0
         sums = values.sum(axis=axis)
@@ -173,16 +175,11 @@ def splitting(case: Case, outputs: Measured, run: Run, generator: np.random.Gene
 
 def ignored_replaced(case: Case, outputs: Measured, run: Run, generator: np.random.Generator) -> str | None:
     """What is ignored may hold anything: the result keeps every bit."""
-    name = case.function.arrays[-1 if "target_masks" in case.inputs else 0].name
-    values = case.exact_arrays[name].copy()
-    if case.function.name == "sparse_softmax_cross_entropy":
-        ignored = case.exact_arrays["labels"] == case.parameters["ignore_index"]
-        dropped = np.broadcast_to(np.expand_dims(ignored, case.parameters["axis"]), values.shape)
-    elif case.function.name.startswith("mask_rcnn_mask_loss"):
-        ids = case.exact_arrays["target_class_ids"][:, :, None, None, None]
-        dropped = np.broadcast_to((ids <= 0) | (ids != np.arange(values.shape[-1])), values.shape)
-    else:
+    which = _defined(case).ignored
+    if which is None:
         raise Inapplicable
+    name = case.function.leading.name
+    values, dropped = case.exact_arrays[name].copy(), which(case.exact_arrays, case.parameters)
     _apply(bool(dropped.any()))
     values[dropped] = generator.choice([np.nan, np.inf, -np.inf, 0.0, 30000.0, 0.5], int(dropped.sum()))
     others = run(_other(case, {name: values}))
@@ -195,32 +192,29 @@ def ignored_replaced(case: Case, outputs: Measured, run: Run, generator: np.rand
 
 def one_hot(case: Case, outputs: Measured, run: Run, generator: np.random.Generator) -> str | None:
     """Integer labels and their one-hot rows have the same loss and gradient."""
-    _apply(case.function.name == "sparse_softmax_cross_entropy")
+    dense = _defined(case).one_hot
+    if dense is None:
+        raise Inapplicable
     _apply(case.parameters["weight"] is None and case.parameters["ignore_index"] is None)
     labels, axis = case.exact_arrays["labels"], case.parameters["axis"]
-    classes = case.exact_arrays["logits"].shape[axis]
+    classes = case.exact_arrays[case.function.leading.name].shape[axis]
     _apply(bool(((labels >= 0) & (labels < classes)).all()))
     target = np.moveaxis(np.eye(classes)[labels], -1, axis)
-    return _outputs_disagree(
-        outputs, run(_other(case, {"target": target}, FUNCTIONS["softmax_cross_entropy"]))
-    )
-
-
-_FROM_LOGITS = {
-    "softmax_cross_entropy": ("softmax", "cross_entropy"),
-    "sigmoid_cross_entropy": ("sigmoid", "binary_cross_entropy"),
-}
+    return _outputs_disagree(outputs, run(_other(case, {"target": target}, FUNCTIONS[dense])))
 
 
 def probabilities(case: Case, outputs: Measured, run: Run, generator: np.random.Generator) -> str | None:
     """The loss from logits is that from the backend's own probabilities, but for their rounding."""
-    _apply(case.function.name in _FROM_LOGITS and case.parameters["reduction"] != "mean")
+    composed = _defined(case).composed
+    if composed is None:
+        raise Inapplicable
+    _apply(case.parameters["reduction"] != "mean")
     _apply(not case.parameters.get("label_smoothing") and not _has_array_parameters(case))
     y = case.exact_arrays["target"]
     _apply(bool(np.isfinite(case.exact_arrays["logits"]).all() and np.isfinite(y).all()))
-    first, second = (FUNCTIONS[name] for name in _FROM_LOGITS[case.function.name])
+    first, second = (FUNCTIONS[name] for name in composed)
     p, off = run(_other(case, {}, first, cotangent=None))["value"]
-    binary = first.name == "sigmoid"
+    binary = "axis" not in case.parameters
     # To first order the loss moves by y/p times the error of p; where p is too small for that, by more.
     masses = [(y, p), (1 - y, 1 - p)] if binary else [(y, p)]
     effect = np.zeros(y.shape)

@@ -23,8 +23,8 @@ from lossproof.core.verdicts import FAILURES, Verdict
 from lossproof.engine.judge import judge
 from lossproof.engine.proof import ask_proven
 from lossproof.fuzz import laws, strategies
-from lossproof.fuzz.reading import read
 from lossproof.oracle.certify import expect
+from lossproof.oracle.definitions import definition
 from lossproof.registry.loaded import Loaded
 
 # Drawn per function before it is the next one's turn.
@@ -180,7 +180,7 @@ class Search:
             name: value.astype(np.float64) if isinstance(value, np.ndarray) else value
             for name, value in numpy_parameters(case, dtype).items()
         }
-        reading = read(case.function.name, case.exact_arrays, parameters, dtype)
+        reading = definition(case.function.name).read(case.exact_arrays, parameters, dtype)
         if not reading.defined or (reading.level == "recommended" and not self.recommended):
             return None
         case = replace(

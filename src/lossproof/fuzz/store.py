@@ -14,9 +14,9 @@ from lossproof.case.inputs import is_description, not_representable
 from lossproof.case.model import Case
 from lossproof.case.read import load_file
 from lossproof.core.dtypes import FLOAT_TYPES, INTEGER_TYPES
-from lossproof.fuzz.reading import read
 from lossproof.fuzz.search import Finding
 from lossproof.oracle.certify import certify_case, rewrite
+from lossproof.oracle.definitions import definition
 
 
 def write_case(finding: Finding, folder: Path) -> Path:
@@ -94,7 +94,7 @@ def _dtypes(case: Case) -> Iterator[str]:
     for dtype in FLOAT_TYPES if case.function.has_float_arrays else INTEGER_TYPES:
         if dtype == found or any(not_representable(a, dtype, integer) is not None for a, integer in arrays):
             continue
-        reading = read(case.function.name, case.exact_arrays, case.parameters, dtype)
+        reading = definition(case.function.name).read(case.exact_arrays, case.parameters, dtype)
         if (reading.clause, reading.level, reading.defined) == (case.clause, case.level, True):
             yield dtype
 

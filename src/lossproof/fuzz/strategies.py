@@ -1,7 +1,8 @@
 """Hypothesis strategies that draw cases: one function, one dtype, no expectation yet.
 
-Numbers are drawn where these functions break: at thresholds of exp, log and the dtype's range, beside 0
-and 1, at clipping constants, in ties, far from the origin, NaN and infinite.
+What is drawn follows the function's row: shapes, parameters and what each array holds. Numbers are
+drawn where these functions break: at thresholds of exp, log and the dtype's range, beside 0 and 1, at
+clipping constants, in ties, far from the origin, NaN and infinite.
 """
 
 from __future__ import annotations
@@ -18,10 +19,13 @@ from hypothesis.extra import numpy as hnp
 from lossproof.case.inputs import materialize
 from lossproof.case.model import Case
 from lossproof.core.dtypes import FLOAT_TYPES, INTEGER_TYPES, FloatType
-from lossproof.core.functions import REDUCTIONS, Function
+from lossproof.core.functions import REDUCTIONS, Function, Parameter, Values
+from lossproof.core.shapes import Shape, is_open, lengths_of, names, resolve, result_shape
 
 Draw = Callable[[st.SearchStrategy[Any]], Any]
 Floats = npt.NDArray[np.float64]
+Integers = npt.NDArray[np.int64]
+Shapes = dict[str, Shape]
 
 # Where exp leaves a dtype (float16 ±11, ±17; float32 ±88.7, ±104; float64 ±709, ±745), and round numbers.
 _TURNS = (11.0, 17.0, 88.5, 89.0, 104.0, 709.5, 710.0, 745.5)
@@ -33,26 +37,30 @@ _OFFSETS = (0.0, 0.0, 0.0, 0.0, 100.0, -1000.0, 1024.0, 30000.0)
 
 
 def cases(function: Function, dtype: str) -> st.SearchStrategy[Case]:
-    """Cases of a function in one dtype, not certified, with the clause left to ``reading``."""
+    """Cases of a function in one dtype, not certified, with the clause left to its definition."""
     return _case(function, dtype)
 
 
 @st.composite
 def _case(draw: Draw, function: Function, dtype: str) -> Case:
-    parameters: dict[str, Any] = {}
-    if function.name in _INPUTS:
-        inputs = _INPUTS[function.name](draw, dtype, parameters)
+    if is_open(function.leading.shape) and draw(st.integers(0, 11)) == 11:
+        inputs, parameters = _described(draw, function)
     else:
-        inputs = _elementwise(draw, function, dtype, parameters)
-    for parameter in function.parameters:
-        if parameter.name not in parameters:
-            parameters[parameter.name] = _parameter(draw, parameter.name, parameter.default)
-    arrays = {a.name: materialize(inputs[a.name], a.integer) for a in function.arrays}
+        shapes, parameters = _shapes(draw, function)
+        inputs = {
+            array.name: _values(
+                draw, array.values, dtype, shapes[array.name], _Classes(function, shapes, parameters)
+            )
+            for array in function.arrays
+        }
+    arrays = {array.name: materialize(inputs[array.name], array.integer) for array in function.arrays}
+    shape = result_shape(function, {name: array.shape for name, array in arrays.items()}, parameters)
     cotangent = None
-    shape = _result_shape(function, arrays, parameters)
     if function.wrt and shape and draw(st.integers(0, 3)) == 3:
         # 0 times an infinite slope is not specified.
-        bounded = "probabilities" not in arrays and "prediction" not in arrays
+        bounded = all(
+            array.values is Values.LOGITS for array in function.arrays if array.name in function.wrt
+        )
         elements = st.sampled_from((1.0, 0.0 if bounded else 0.5, -2.5))
         cotangent = draw(hnp.arrays(np.float64, shape, elements=elements))
     layout = {}
@@ -69,13 +77,161 @@ def _case(draw: Draw, function: Function, dtype: str) -> Case:
     )  # fmt: skip
 
 
+# -- shapes and parameters --------------------------------------------------------------------
+
+
+def _shapes(draw: Draw, function: Function) -> tuple[Shapes, dict[str, Any]]:
+    """The shapes of all arrays, and all parameters."""
+    parameters: dict[str, Any] = {}
+    lengths = _lengths(draw, function)
+    shapes: Shapes = {}
+    for array in function.arrays:
+        if is_open(array.shape):
+            along_axis = array.shape != "*"
+            shapes[array.name] = _shape(draw, 1 if along_axis else 0)
+            if along_axis:
+                parameters["axis"] = _axis(draw, shapes[array.name])
+        else:
+            shapes[array.name] = resolve(array.shape, shapes, lengths, parameters.get("axis"))
+    for parameter in function.parameters:
+        if parameter.lengths:
+            given = [lengths[name] for name in parameter.lengths.split()]
+            parameters[parameter.name] = tuple(given) if parameter.kind == "size" else given[0]
+    lengths |= lengths_of(function, shapes, parameters)
+    for parameter in function.parameters:
+        if parameter.name not in parameters:
+            shape = resolve(parameter.shape, shapes, lengths, parameters.get("axis"))
+            parameters[parameter.name] = _parameter(draw, parameter, shape)
+    return shapes, parameters
+
+
+def _shape(draw: Draw, least: int) -> Shape:
+    dims = draw(st.integers(least, 3))
+    smallest = 0 if draw(st.integers(0, 11)) == 11 else 1
+    side = {0: 0, 1: 12, 2: 5, 3: 3}[dims]
+    return tuple(draw(st.integers(smallest, side)) for _ in range(dims))
+
+
+def _lengths(draw: Draw, function: Function) -> dict[str, int]:
+    """The lengths of the dimensions that the row names: few in arrays of many."""
+    named = [names(array.shape) for array in function.arrays]
+    sizes = [parameter.lengths.split() for parameter in function.parameters if parameter.kind == "size"]
+    # Some quotients i·H/h are integers that floating point misses; sizes up to 70 have them all.
+    columns = bool(sizes) and draw(st.booleans())
+    lengths: dict[str, int] = {}
+    for shape in sorted(named + sizes, key=len, reverse=True):
+        for place, name in enumerate(shape):
+            batch = place == 0 and shape in named
+            if name in lengths:
+                continue
+            if batch:
+                smallest, largest = (0 if draw(st.integers(0, 15)) == 15 else 1), 2
+            elif columns:
+                smallest, largest = 1, 1 if name == shape[-1] else 70
+            else:
+                smallest, largest = 1, {1: 12, 2: 9, 3: 9, 4: 4}.get(len(shape), 3)
+            lengths[name] = draw(st.integers(smallest, largest))
+    return lengths
+
+
+def _axis(draw: Draw, shape: Shape) -> int:
+    last = -1 if draw(st.booleans()) else len(shape) - 1
+    return last if draw(st.integers(0, 2)) else int(draw(st.integers(-len(shape), len(shape) - 1)))
+
+
+def _parameter(draw: Draw, parameter: Parameter, shape: Shape) -> Any:
+    """A value of a parameter; ``shape`` is that of an array."""
+    if parameter.kind == "array":
+        return None if draw(st.booleans()) else _weights(draw, shape)
+    default = parameter.default
+    choices: dict[str, tuple[Any, ...]] = {
+        "reduction": ("mean", "none", "sum") if default == "mean" else REDUCTIONS,
+        "boolean": (False, True),
+        "fraction": (default, default, 0.125, 0.1, 1.0),
+        "number": (default, 0.0, 1.0),
+        # A label that is ignored.
+        "integer": (default, default, 255, -100, -1, 0),
+    }
+    return draw(st.sampled_from(choices[parameter.kind]))
+
+
+def _described(draw: Draw, function: Function) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Long arrays, described instead of listed, which find sums that stagnate and the last blocks of
+    blocked kernels; and all parameters."""
+    along_axis = function.leading.shape != "*"
+    count, seed = draw(st.integers(1, 5000)), draw(st.integers(0, 99))
+    rows = not along_axis or draw(st.booleans())
+    shape = [count] if not along_axis else [count, 3] if rows else [1, count]
+    scale = draw(st.sampled_from((1.0, 0.25, 4.0, 16.0)))
+    places = draw(st.lists(st.integers(0, count - 1), max_size=2, unique=True))
+    values = (0.0, 17.0, -104.0, 1000.0, -np.inf if along_axis else 89.0)
+    outliers = [
+        [[place, 0][: len(shape)] if rows else [0, place], draw(st.sampled_from(values))] for place in places
+    ]
+    indicators = {"random": "one_hot"} if along_axis else {"random": "choice", "of": [0, 1, 0.5]}
+    inputs: dict[str, Any] = {}
+    for place, array in enumerate(function.arrays):
+        random = {"shape": shape, "seed": seed + place}
+        normal = {"random": "normal", **random, "scale": scale} | ({"set": outliers} if outliers else {})
+        if array.values is Values.NUMBERS and place == 0 and draw(st.booleans()):
+            normal = {"full": 1.0, "shape": shape}
+        inputs[array.name] = {
+            Values.LOGITS: normal,
+            Values.NUMBERS: normal if place == 0 else {**indicators, **random},
+            Values.PROBABILITIES: {"random": "uniform", **random},
+            Values.TARGETS: {**indicators, **random},
+            Values.DISTRIBUTIONS: {**indicators, **random},
+            Values.LABELS: {"random": "integers", **random, "shape": shape[:-1], "high": shape[-1]},
+        }[array.values]
+    parameters: dict[str, Any] = {}
+    for parameter in function.parameters:
+        if parameter.name == "axis":
+            parameters["axis"] = -1
+        elif parameter.kind == "array":
+            parameters[parameter.name] = None
+        else:
+            parameters[parameter.name] = _parameter(draw, parameter, ())
+    return inputs, parameters
+
+
+# -- what an array holds ----------------------------------------------------------------------
+
+
+class _Classes:
+    """The classes of a call: how many, along which axis, and which label is ignored."""
+
+    def __init__(self, function: Function, shapes: Shapes, parameters: Mapping[str, Any]) -> None:
+        shape = shapes[function.leading.name]
+        self.axis = parameters.get("axis", -1)
+        self.count = shape[self.axis] if shape else 0
+        self.ignored = (
+            (parameters["ignore_index"],) if "ignore_index" in parameters else (None, 255, self.count)
+        )
+
+
+def _values(draw: Draw, values: Values, dtype: str, shape: Shape, classes: _Classes) -> Floats | Integers:
+    """An array of the kind that the row says."""
+    match values:
+        case Values.NUMBERS | Values.LOGITS:
+            return _logits(draw, dtype, shape)
+        case Values.PROBABILITIES:
+            return _probabilities(draw, dtype, shape)
+        case Values.TARGETS:
+            return _targets(draw, dtype, shape)
+        case Values.DISTRIBUTIONS:
+            return _distributions(draw, dtype, shape, classes.axis)
+        case Values.LABELS:
+            return _labels(draw, shape, classes.count, draw(st.sampled_from(classes.ignored)))
+        case Values.CLASS_IDS:
+            return _class_ids(draw, shape, classes.count)
+        case Values.LABEL_MAPS:
+            return _label_map(draw, dtype, shape)
+
+
 def rounded(values: Any, dtype: str) -> Floats:
     """The values rounded to the dtype, as float64 (what leaves its range becomes infinite)."""
     with np.errstate(over="ignore", invalid="ignore"):
         return np.asarray(values, np.float64).astype(FLOAT_TYPES[dtype].numpy).astype(np.float64)
-
-
-# -- numbers ----------------------------------------------------------------------------------
 
 
 def _bits(dtype: FloatType) -> st.SearchStrategy[float]:
@@ -148,12 +304,12 @@ def _targets(draw: Draw, dtype: str, shape: tuple[int, ...]) -> Floats:
     return rounded(draw(hnp.arrays(np.float64, shape, elements=st.one_of(parts))), dtype)
 
 
-def _dense_targets(draw: Draw, dtype: str, shape: tuple[int, ...], axis: int) -> Floats:
+def _distributions(draw: Draw, dtype: str, shape: tuple[int, ...], axis: int) -> Floats:
     """One-hot rows, rows of eighths, or rows with a NaN."""
     classes = shape[axis]
     kind = draw(st.integers(0, 7))
     if kind <= 3 and classes:
-        rows = _without(shape, axis)
+        rows = tuple(np.delete(shape, axis).tolist())
         labels = draw(hnp.arrays(np.int64, rows, elements=st.integers(0, classes - 1)))
         return np.moveaxis(np.eye(classes)[labels], -1, axis)
     return _targets(draw, dtype, shape)
@@ -170,205 +326,24 @@ def _labels(draw: Draw, shape: tuple[int, ...], classes: int, ignored: int | Non
     return array
 
 
+def _class_ids(draw: Draw, shape: Shape, classes: int) -> Integers:
+    """Background, classes, and now and then padding or an id beyond the classes."""
+    kind = draw(st.integers(0, 15))
+    smallest, largest = (-1 if kind == 14 else 0), (classes if kind == 15 else classes - 1)
+    ids: Integers = draw(hnp.arrays(np.int64, shape, elements=st.integers(smallest, largest)))
+    return ids
+
+
+def _label_map(draw: Draw, dtype: str, shape: Shape) -> Integers:
+    """Any labels; all different, as far as that goes, in a map that is too large to draw each."""
+    highest = min(255, np.iinfo(INTEGER_TYPES[dtype]).max)
+    if np.prod(shape) > 162 or 1 in shape[1:]:
+        return (np.arange(np.prod(shape)) % highest).reshape(shape)
+    labels: Integers = draw(hnp.arrays(np.int64, shape, elements=st.integers(0, highest)))
+    return labels
+
+
 def _weights(draw: Draw, shape: tuple[int, ...]) -> Floats:
     elements = st.sampled_from((1.0, 2.0, 0.5, 0.0, 8.0, 0.375))
     array: Floats = draw(hnp.arrays(np.float64, shape, elements=elements))
     return array
-
-
-# -- shapes -----------------------------------------------------------------------------------
-
-
-def _shape(draw: Draw, least: int) -> tuple[int, ...]:
-    dims = draw(st.integers(least, 3))
-    smallest = 0 if draw(st.integers(0, 11)) == 11 else 1
-    side = {0: 0, 1: 12, 2: 5, 3: 3}[dims]
-    return tuple(draw(st.integers(smallest, side)) for _ in range(dims))
-
-
-def _described(draw: Draw, dtype: str, parameters: dict[str, Any]) -> dict[str, Any]:
-    """Long arrays, described instead of listed: sums that stagnate, last blocks of blocked kernels."""
-    count, seed = draw(st.integers(1, 5000)), draw(st.integers(0, 99))
-    rows = "axis" not in parameters or draw(st.booleans())
-    shape = [count] if "axis" not in parameters else [count, 3] if rows else [1, count]
-    scale = draw(st.sampled_from((1.0, 0.25, 4.0, 16.0)))
-    normal: dict[str, Any] = {"random": "normal", "shape": shape, "seed": seed, "scale": scale}
-    places = draw(st.lists(st.integers(0, count - 1), max_size=2, unique=True))
-    if places:
-        values = (0.0, 17.0, -104.0, 1000.0, -np.inf if "axis" in parameters else 89.0)
-        normal["set"] = [
-            [[place, 0][: len(shape)] if rows else [0, place], draw(st.sampled_from(values))]
-            for place in places
-        ]
-    integers = {"random": "integers", "shape": shape[:1], "seed": seed + 1, "high": shape[-1]}
-    return {
-        "logits": normal,
-        "prediction": normal if draw(st.booleans()) else {"full": 1.0, "shape": shape},
-        "probabilities": {"random": "uniform", "shape": shape, "seed": seed},
-        "labels": integers,
-        "target": {"random": "one_hot", "shape": shape, "seed": seed + 1}
-        if "axis" in parameters
-        else {"random": "choice", "shape": shape, "seed": seed + 1, "of": [0, 1, 0.5]},
-    }
-
-
-def _lengths(draw: Draw, *largest: int) -> list[int]:
-    smallest = 0 if draw(st.integers(0, 15)) == 15 else 1
-    return [draw(st.integers(smallest if i == 0 else 1, limit)) for i, limit in enumerate(largest)]
-
-
-def _without(shape: tuple[int, ...], axis: int) -> tuple[int, ...]:
-    return tuple(int(n) for n in np.delete(shape, axis))
-
-
-# -- inputs of each function ------------------------------------------------------------------
-
-
-def _axis(draw: Draw, shape: tuple[int, ...]) -> int:
-    last = -1 if draw(st.booleans()) else len(shape) - 1
-    return last if draw(st.integers(0, 2)) else int(draw(st.integers(-len(shape), len(shape) - 1)))
-
-
-def _elementwise(draw: Draw, function: Function, dtype: str, parameters: dict[str, Any]) -> dict[str, Any]:
-    """Arrays of one shape, and the parameters that depend on it."""
-    names = [array.name for array in function.arrays]
-    along_axis = any(parameter.name == "axis" for parameter in function.parameters)
-    described = draw(st.integers(0, 11)) == 11
-    shape = _shape(draw, 1 if along_axis else 0)
-    if along_axis:
-        parameters["axis"] = -1 if described else _axis(draw, shape)
-    if described:
-        long = _described(draw, dtype, parameters)
-        parameters |= {p.name: None for p in function.parameters if p.kind == "array"}
-        return {name: long[name] for name in names}
-    inputs: dict[str, Any] = {}
-    for name in names:
-        if name == "probabilities":
-            inputs[name] = _probabilities(draw, dtype, shape)
-        elif name == "target" and function.name != "l2_loss" and "prediction" not in names:
-            inputs[name] = (
-                _dense_targets(draw, dtype, shape, parameters["axis"])
-                if along_axis
-                else _targets(draw, dtype, shape)
-            )
-        else:
-            inputs[name] = _logits(draw, dtype, shape)
-    for parameter in function.parameters:
-        if parameter.kind == "array":
-            last = () if not shape else shape if parameter.name == "weight" else shape[-1:]
-            parameters[parameter.name] = None if draw(st.booleans()) else _weights(draw, last)
-    return inputs
-
-
-def _sparse(draw: Draw, dtype: str, parameters: dict[str, Any]) -> dict[str, Any]:
-    if draw(st.integers(0, 11)) == 11:
-        parameters |= {"axis": -1, "weight": None, "ignore_index": draw(st.sampled_from((None, 0, 255)))}
-        long = _described(draw, dtype, parameters)
-        return {"logits": long["logits"], "labels": long["labels"]}
-    shape = _shape(draw, 1)
-    axis = parameters["axis"] = _axis(draw, shape)
-    ignored = parameters["ignore_index"] = draw(st.sampled_from((None, None, 255, -100, -1, 0)))
-    classes = shape[axis]
-    parameters["weight"] = None if draw(st.booleans()) else _weights(draw, (classes,))
-    rows = _without(shape, axis)
-    return {"logits": _logits(draw, dtype, shape), "labels": _labels(draw, rows, classes, ignored)}
-
-
-def _resize(draw: Draw, dtype: str, parameters: dict[str, Any]) -> dict[str, Any]:
-    n, height, width = _lengths(draw, 2, 9, 9)
-    # Some quotients i·H/h are integers that floating point misses; sizes up to 70 have them all.
-    if draw(st.booleans()):
-        height, width = draw(st.integers(1, 70)), 1
-    parameters["size"] = (
-        draw(st.integers(1, 70 if width == 1 else 9)),
-        draw(st.integers(1, 9 if width > 1 else 1)),
-    )
-    highest = min(255, np.iinfo(INTEGER_TYPES[dtype]).max)
-    if height > 9:
-        return {
-            "labels": np.broadcast_to((np.arange(height) % highest)[None, :, None], (n, height, width)).copy()
-        }
-    labels = draw(hnp.arrays(np.int64, (n, height, width), elements=st.integers(0, highest)))
-    return {"labels": labels}
-
-
-def _heads(count: int) -> Callable[[Draw, str, dict[str, Any]], dict[str, Any]]:
-    def inputs(draw: Draw, dtype: str, parameters: dict[str, Any]) -> dict[str, Any]:
-        n, height, width, classes = _lengths(draw, 2, 7, 7, 4)
-        parameters["num_classes"] = classes
-        logits = [
-            _logits(draw, dtype, (n, draw(st.integers(1, 4)), draw(st.integers(1, 4)), classes))
-            for _ in range(count)
-        ]
-        labels = _labels(draw, (n, height, width), classes, draw(st.sampled_from((None, 255, classes))))
-        return dict(zip(("logits", "aux_logits"), logits, strict=False)) | {"labels": labels}
-
-    return inputs
-
-
-def _predict(draw: Draw, dtype: str, parameters: dict[str, Any]) -> dict[str, Any]:
-    return {"logits": _logits(draw, dtype, tuple(_lengths(draw, 2, 3, 3, 5)))}
-
-
-def _mask_loss(name: str) -> Callable[[Draw, str, dict[str, Any]], dict[str, Any]]:
-    def inputs(draw: Draw, dtype: str, parameters: dict[str, Any]) -> dict[str, Any]:
-        b, r, height, width, classes = _lengths(draw, 2, 3, 3, 3, 3)
-        draw_masks = _logits if name == "mask_logits" else _probabilities
-        ids = draw(hnp.arrays(np.int64, (b, r), elements=st.integers(0, classes - 1)))
-        if draw(st.integers(0, 15)) == 15 and ids.size:
-            ids.flat[0] = classes
-        return {
-            "target_masks": _targets(draw, dtype, (b, r, height, width)),
-            "target_class_ids": ids,
-            name: draw_masks(draw, dtype, (b, r, height, width, classes)),
-        }
-
-    return inputs
-
-
-def _select(draw: Draw, dtype: str, parameters: dict[str, Any]) -> dict[str, Any]:
-    b, r, height, width, classes = _lengths(draw, 2, 3, 3, 3, 3)
-    return {
-        "pred_masks": _logits(draw, dtype, (b, r, height, width, classes)),
-        "class_ids": draw(hnp.arrays(np.int64, (b, r), elements=st.integers(0, classes - 1))),
-    }
-
-
-_INPUTS: Mapping[str, Callable[[Draw, str, dict[str, Any]], dict[str, Any]]] = {
-    "sparse_softmax_cross_entropy": _sparse,
-    "pspnet_resize_labels": _resize,
-    "pspnet_loss": _heads(1),
-    "pspnet_total_loss": _heads(2),
-    "pspnet_predict": _predict,
-    "mask_rcnn_mask_loss": _mask_loss("pred_masks"),
-    "mask_rcnn_mask_loss_with_logits": _mask_loss("mask_logits"),
-    "mask_rcnn_select_masks": _select,
-}
-
-
-def _parameter(draw: Draw, name: str, default: Any) -> Any:
-    choices: dict[str, tuple[Any, ...]] = {
-        "reduction": ("mean", "none", "sum") if default == "mean" else REDUCTIONS,
-        "half": (False, True),
-        "label_smoothing": (0.0, 0.0, 0.125, 0.1, 1.0),
-        "aux_weight": (0.4, 0.0, 1.0),
-    }
-    return draw(st.sampled_from(choices[name]))
-
-
-def _result_shape(
-    function: Function, arrays: Mapping[str, npt.NDArray[Any]], parameters: Mapping[str, Any]
-) -> tuple[int, ...] | None:
-    """Shape of the result where it is not a scalar, else None."""
-    if parameters.get("reduction", "none") != "none":
-        return None
-    if "labels" in arrays:
-        if function.name == "sparse_softmax_cross_entropy":
-            return arrays["labels"].shape
-        return arrays["logits"].shape[:3] if function.name == "pspnet_loss" else None
-    if function.name.startswith("mask_rcnn"):
-        return None
-    shape = next(iter(arrays.values())).shape
-    if function.name in ("cross_entropy", "softmax_cross_entropy", "euclidean_distance"):
-        return _without(shape, parameters["axis"])
-    return shape

@@ -3,13 +3,36 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-from flint import arb
+import numpy as np
+import numpy.typing as npt
 
-# python-flint ships no type hints; a quantity is an arb or a float that is exact or a limit.
+from lossproof.errors import LossproofError
+
+arb: Any
+ctx: Any
+try:
+    import flint
+except ImportError:  # what is defined can be listed and read without it
+    arb = ctx = None
+else:
+    arb, ctx = flint.arb, flint.ctx
+
+# An arb, or a float that is exact or a limit.
 Quantity = Any
+NAN = float("nan")
+
+
+def require_flint() -> None:
+    """Say what to install where nothing can be computed.
+
+    Raises:
+        LossproofError: python-flint is not installed.
+    """
+    if arb is None:
+        raise LossproofError("the oracle needs python-flint: pip install 'lossproof[certify]'")
 
 
 class Undecided(ArithmeticError):
@@ -51,3 +74,9 @@ def product(weight: Quantity, cost: Quantity) -> Quantity:
             return 0.0
         return cost if weight > 0 else -cost
     return weight * cost
+
+
+def sizes(exact: Sequence[Quantity]) -> npt.NDArray[np.float64]:
+    """Magnitudes; 0 for what is not finite (it is compared for equality, not with a bound)."""
+    rounded = np.abs(np.array([nearest(x) for x in exact], dtype=np.float64))
+    return np.where(np.isfinite(rounded), rounded, 0.0)

@@ -78,6 +78,8 @@ LOG = Bound(4.0, 2.0)
 LOG1P = Bound(4.0, 2.0)
 DIVISION = Bound(2.0, 3.0)
 SQRT = Bound(2.0, 4.0)
+# A result that is subnormal errs by η.
+SUBNORMAL = Bound(h=1.0)
 
 
 def exp_of(size: Floats | float) -> Bound:
@@ -88,3 +90,11 @@ def exp_of(size: Floats | float) -> Bound:
 def summing(terms: int) -> Bound:
     """Error of a sum of so many terms, relative to the sum of their magnitudes (T-3)."""
     return accumulating(min(max(terms - 1.0, 0.0), 3.0 * math.sqrt(terms)))
+
+
+def each(bound: Bound, sizes: Floats) -> Bound:
+    """The bound with an entry per element."""
+    parts = (
+        np.broadcast_to(np.asarray(part, np.float64), sizes.shape) for part in (bound.u, bound.a, bound.h)
+    )
+    return Bound(*parts)

@@ -22,7 +22,10 @@ from lossproof.case.model import Case
 from lossproof.case.read import case_files, load_file
 from lossproof.core.dtypes import FLOAT_TYPES
 from lossproof.core.text import display
-from lossproof.errors import InputError, LossproofError
+from lossproof.errors import InputError
+from lossproof.oracle.balls import require_flint
+from lossproof.oracle.evaluate import evaluate
+from lossproof.oracle.vacuity import passing_nonsense
 
 
 @dataclass(frozen=True)
@@ -73,12 +76,10 @@ def expect(case: Case) -> Expectation:
     """Ask the oracle for a case's outputs, and for their tolerances in each of its dtypes.
 
     Raises:
-        ArithmeticError: an element stays undecided at the oracle's highest precision.
+        ArithmeticError: an element stays undecided at the oracle's highest precision, or its error
+            bound leaves float64's range.
+        LossproofError: the function has no definition, or python-flint is not installed.
     """
-    # Needs python-flint, which this module's importers may do without.
-    from lossproof.oracle import evaluate
-    from lossproof.oracle.vacuity import passing_nonsense
-
     found = evaluate(case)
     outputs: dict[str, Expected] = {}
     for name, output in found.items():
@@ -304,10 +305,7 @@ def certify(
         InputError: a case file is malformed.
         LossproofError: python-flint is not installed.
     """
-    try:
-        import flint  # noqa: F401
-    except ImportError:
-        raise LossproofError("certify needs python-flint: pip install 'lossproof[certify]'") from None
+    require_flint()
     tasks = [(path, case.id) for path in case_files(paths) for case in load_file(path)]
     certificates: list[Certificate] = []
     problems: list[str] = []

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -70,7 +71,11 @@ class Output:
         return Sketch(self.shape, SKETCH_SEED, np.array(sums), sample)
 
     def tolerance(self) -> Tolerance:
-        """The coefficients of the bound, rounded up to two digits."""
+        """The coefficients of the bound, rounded up to two digits.
+
+        Raises:
+            ArithmeticError: the bound of a finite element has left float64's range.
+        """
         u, a, h = self._coefficients()
         if self.listed:
             return _tolerance(u, a, h, self.shape)
@@ -90,12 +95,19 @@ class Output:
         held = ~np.isfinite(self.rounded)
         if self.absent is not None:
             held |= self.absent
-        parts = (
+        parts = [
             np.broadcast_to(np.ravel(part), (size,)) for part in (self.bound.u, self.bound.a, self.bound.h)
-        )
-        u, a, h = (np.where(held | ~np.isfinite(part), 0.0, part) for part in parts)
+        ]
+        if not all(np.isfinite(part[~held]).all() for part in parts):
+            raise ArithmeticError("the error bound of an element leaves float64's range")
+        u, a, h = (np.where(held, 0.0, part) for part in parts)
         # An expectation that is 0 only because float64 ends there keeps its allowance of subnormals.
         return np.where(~held & (h > 0), np.maximum(u, TINY), u), a, h
+
+
+def integers(values: npt.NDArray[Any]) -> Output:
+    """What is copied or counted: exact numbers, to be met exactly."""
+    return Output(values.shape, [float(v) for v in values.ravel().tolist()], Bound())
 
 
 # Too small to count, and not 0.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from lossproof.core.functions import FUNCTIONS, REQUIRED, Function
+from lossproof.core.shapes import shape_text
 
 _HEAD = '''"""{name} under test by lossproof: lossproof run --adapter {file}
 
@@ -67,7 +68,7 @@ def _method(function: Function, module: str) -> str:
     arrays = ", ".join(f"{array.name}: Any" for array in function.arrays)
     parameters = "".join(f", {parameter.name}: Any" for parameter in function.parameters)
     shapes = "; ".join(
-        f"{array.name} {_shape(array.shape)}{', integers' if array.integer else ''}"
+        f"{array.name} {shape_text(array.shape)}{', integers' if array.integer else ''}"
         for array in function.arrays
     )
     defaults = ", ".join(
@@ -82,13 +83,3 @@ def _method(function: Function, module: str) -> str:
         f"    return {module}.{function.name}({names}{given})",
     ]
     return "\n" + "".join(f"    # {line}\n" for line in lines)
-
-
-def _shape(shape: str) -> str:
-    if shape == "*":
-        return "(any)"
-    if shape.startswith("="):
-        return f"(that of {shape[1:]})"
-    if shape.startswith("-axis "):
-        return f"(that of {shape.removeprefix('-axis ')} without its axis)"
-    return f"({shape.replace('... ', '..., ').replace(' ', ', ').replace(',,', ',')})"

@@ -24,6 +24,8 @@ from lossproof.case.arrays import numpy_arrays
 from lossproof.case.expected import Sketch
 from lossproof.case.inputs import is_description
 from lossproof.case.model import Case
+from lossproof.core.clauses import clauses
+from lossproof.core.functions import FUNCTIONS
 from lossproof.core.resources import folder
 from lossproof.core.verdicts import FAILURES, Verdict
 from lossproof.engine.judge import MAX_SHOWN, small_text
@@ -36,38 +38,6 @@ from lossproof.site.model import ABSENT, SYMBOLS, Column, EdgeCase, Site, Timing
 _HERE = Path(__file__).parent
 # Inputs that are generated only to show one of their elements have at most this many.
 MAX_GENERATED = 2**16
-# The pages of the specification, in reading order; the others follow by name.
-_ORDER = (
-    "general",
-    "l2",
-    "sigmoid",
-    "softmax",
-    "cross-entropy",
-    "binary-cross-entropy",
-    "pspnet",
-    "mask-rcnn",
-)
-# The clause that defines each function, which its page begins with.
-DEFINITIONS = {
-    "l2_loss": "L2-1",
-    "euclidean_distance": "ED-1",
-    "sigmoid": "SG-1",
-    "log_sigmoid": "LSG-1",
-    "softmax": "SM-1",
-    "log_softmax": "LSM-1",
-    "cross_entropy": "CE-1",
-    "softmax_cross_entropy": "CE-5",
-    "sparse_softmax_cross_entropy": "CE-6",
-    "binary_cross_entropy": "BCE-1",
-    "sigmoid_cross_entropy": "BCE-8",
-    "pspnet_resize_labels": "PSP-1",
-    "pspnet_loss": "PSP-2",
-    "pspnet_total_loss": "PSP-6",
-    "pspnet_predict": "PSP-7",
-    "mask_rcnn_mask_loss": "MRC-1",
-    "mask_rcnn_mask_loss_with_logits": "MRC-6",
-    "mask_rcnn_select_masks": "MRC-7",
-}
 
 
 def write_site(site: Site, out: Path) -> None:
@@ -91,7 +61,8 @@ def write_site(site: Site, out: Path) -> None:
         cases = [case for case in site.case_ids if case.startswith(function + "/")]
         write(
             f"functions/{function}.html", "function.html",
-            function=function, edges=edges, cases=cases, definition=DEFINITIONS.get(function),
+            function=function, edges=edges, cases=cases,
+            definition=FUNCTIONS[function].clause if function in FUNCTIONS else None,
             calls=_calls(site, function),
         )  # fmt: skip
     cells = list(_accuracy(site))
@@ -508,9 +479,10 @@ def _histories(site: Site) -> Iterator[tuple[str, list[tuple[Column, Column, lis
 
 
 def _specification() -> list[tuple[str, str, str]]:
-    """Stem, title and text of every page."""
+    """Stem, title and text of every page: general, the functions in the table's order, the rest by name."""
     texts = {path.stem: path.read_text(encoding="utf-8") for path in folder("spec").glob("*.md")}
-    stems = [*_ORDER, *sorted(texts.keys() - set(_ORDER))]
+    defining = [clauses()[function.clause].page.removesuffix(".md") for function in FUNCTIONS.values()]
+    stems = dict.fromkeys(["general", *defining, *sorted(texts)])
     return [(stem, texts[stem].splitlines()[0].lstrip("# "), texts[stem]) for stem in stems]
 
 

@@ -1,0 +1,408 @@
+"""Cross entropy of probabilities and of logits (spec/cross-entropy.md)."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from lossproof.core.dtypes import FloatType
+from lossproof.oracle.balls import NAN, Quantity, arb, nearest, product, sizes, total
+from lossproof.oracle.bounds import DIVISION, LOG, Bound, Floats, each, rounding, summing
+from lossproof.oracle.definition import Arguments, Inputs, Outputs, define
+from lossproof.oracle.definitions.softmax import Rows, softmax_row, softmax_rows
+from lossproof.oracle.reading import (
+    SILENT,
+    Array,
+    Arrays,
+    Parameters,
+    Reading,
+    leaves_half,
+    nan,
+    negative_zero,
+    outside,
+    spread,
+    steep,
+    sum_overflows,
+    zero_weight,
+)
+from lossproof.oracle.reduction import element_shares, reduce_elements, reduced
+from lossproof.oracle.result import Output
+from lossproof.oracle.rows import Back, row_sums, rows_of, without
+
+
+def _read_probabilities(arrays: Arrays, parameters: Parameters, dtype: FloatType) -> Reading:
+    p, y = arrays["probabilities"], arrays["target"]
+    gradients = not negative_zero(p) and not steep(p, dtype)
+    if outside(p):
+        # A probability outside of its range under a target of 0 costs NaN as well.
+        lone = p.ndim == 1 and not nan(p, y)
+        return Reading("CE-4", raises=True, infinite=True, gradients=False) if lone else SILENT
+    if nan(p, y):
+        return Reading("CE-16", gradients=gradients)
+    if (p == 0).any():
+        return Reading("CE-3" if ((p == 0) & (y > 0)).any() else "CE-2", gradients=gradients)
+    return Reading("CE-1", gradients=gradients)
+
+
+@define("cross_entropy", _read_probabilities, symmetric=True)
+def _cross_entropy(arrays: Inputs, arguments: Arguments) -> Outputs:
+    x = arrays["probabilities"]
+    p, back = rows_of(x, arguments["axis"])
+    y, _ = rows_of(arrays["target"], arguments["axis"])
+    costs, bound = cross_entropy_rows(p, y)
+    shape = without(x.shape, arguments["axis"])
+    outputs = {"value": reduce_elements(costs, bound, arguments["reduction"], shape)}
+    if costs or arguments["reduction"] != "mean":
+        shares = element_shares(len(costs), arguments["reduction"], arguments.cotangent)
+        outputs["gradients.probabilities"] = back(cross_entropy_gradient(p, y, shares, p.shape))
+    return outputs
+
+
+def _read_dense(arrays: Arrays, parameters: Parameters, dtype: FloatType) -> Reading:
+    x, y = arrays["logits"], arrays["target"]
+    if not x.shape[parameters["axis"]]:
+        return SILENT if parameters["label_smoothing"] else Reading("G-5")
+    if nan(x, y):
+        return Reading("CE-16") if not np.isinf(x).any() else SILENT
+    if np.isposinf(x).any() or np.isneginf(x).all(axis=parameters["axis"]).any():
+        return Reading("CE-15", level="recommended")
+    if np.isneginf(x).any():
+        return Reading("CE-15")
+    if sum_overflows(spread(x, parameters["axis"]) * 4, dtype):
+        return Reading("G-4", level="recommended")
+    if not x.size:
+        return Reading("G-5")
+    if leaves_half(spread(x, parameters["axis"]), dtype):
+        return Reading("CE-18")
+    if parameters["label_smoothing"]:
+        return Reading("CE-11")
+    return Reading("CE-5" if np.allclose(y.sum(axis=parameters["axis"]), 1) else "CE-19")
+
+
+@define(
+    "softmax_cross_entropy", _read_dense,
+    symmetric=True, shift_invariant=True, composed=("softmax", "cross_entropy"),
+)  # fmt: skip
+def _softmax_cross_entropy(arrays: Inputs, arguments: Arguments) -> Outputs:
+    x = arrays["logits"]
+    flat, back = rows_of(x, arguments["axis"])
+    y, _ = rows_of(arrays["target"], arguments["axis"])
+    smoothing = arguments["label_smoothing"]
+    count = flat.shape[0]
+    invalid: npt.NDArray[np.bool_] = np.asarray(np.isnan(y).any(axis=1))
+    loss = CrossEntropy(
+        softmax_rows(flat, arguments.coarsest),
+        [_smooth(row, smoothing) for row in np.where(invalid[:, None], 0.0, y).tolist()],
+        [True] * count,
+        invalid.tolist(),
+        [1.0] * count,
+        arguments["reduction"],
+        extra=3.0 * bool(smoothing),
+    )
+    row_shape = without(x.shape, arguments["axis"])
+    return losses(loss, "logits", arguments, back, row_shape)
+
+
+def _read_sparse(arrays: Arrays, parameters: Parameters, dtype: FloatType) -> Reading:
+    x, labels = np.moveaxis(arrays["logits"], parameters["axis"], -1), arrays["labels"]
+    counts = ~_dropped(labels, parameters["ignore_index"])
+    clauses = LabelClauses(plain="CE-6", invalid="CE-9", ignored="CE-7", all_ignored="CE-8")
+    return read_labelled(x, labels, counts, parameters, dtype, clauses)
+
+
+def _dropped(labels: Array, ignore_index: int | None) -> npt.NDArray[np.bool_]:
+    return np.zeros(labels.shape, bool) if ignore_index is None else labels == ignore_index
+
+
+def _ignored(arrays: Arrays, parameters: Parameters) -> Array:
+    dropped = _dropped(arrays["labels"], parameters["ignore_index"])
+    return np.broadcast_to(np.expand_dims(dropped, parameters["axis"]), arrays["logits"].shape)
+
+
+@define(
+    "sparse_softmax_cross_entropy", _read_sparse,
+    symmetric=True, shift_invariant=True, ignored=_ignored, one_hot="softmax_cross_entropy",
+)  # fmt: skip
+def _sparse_softmax_cross_entropy(arrays: Inputs, arguments: Arguments) -> Outputs:
+    flat, back = rows_of(arrays["logits"], arguments["axis"])
+    labels = arrays["labels"]
+    dropped = _dropped(labels, arguments["ignore_index"])
+    weight = arguments.array("weight", (flat.shape[1],))
+    loss = label_loss(
+        flat,
+        labels,
+        dropped,
+        arguments["reduction"],
+        arguments.coarsest,
+        weight,
+        arguments["label_smoothing"],
+    )
+    return losses(loss, "logits", arguments, back, labels.shape)
+
+
+@dataclass(frozen=True)
+class LabelClauses:
+    """What a function's own page says of labels: all plain, one outside, some ignored, all ignored."""
+
+    plain: str
+    invalid: str
+    ignored: str
+    all_ignored: str
+
+
+def read_labelled(
+    x: Array,
+    labels: Array,
+    counts: npt.NDArray[np.bool_],
+    parameters: Parameters,
+    dtype: FloatType,
+    clauses: LabelClauses,
+) -> Reading:
+    """The reading of logits (..., C) with integer labels (...), of which some count."""
+    rows = x[counts]
+    used = labels[counts]
+    weight, smoothing = parameters.get("weight"), parameters.get("label_smoothing")
+    if not x.shape[-1]:
+        return SILENT
+    if ((used < 0) | (used >= x.shape[-1])).any():
+        # A weight table cannot even be looked up; without a reduction other rows stay defined.
+        whole = parameters["reduction"] != "none" or labels.ndim == 0
+        return Reading(clauses.invalid, raises=True, gradients=False) if whole else SILENT
+    if weight is not None and smoothing and not weight[used].any():
+        # Smoothed costs over a divisor of 0.
+        return SILENT
+    if np.isinf(rows).any():
+        # 0 · inf, from a weight of 0, is not specified.
+        if nan(rows) or zero_weight(weight):
+            return SILENT
+        limit = np.isposinf(rows).any() or np.isneginf(rows).all(axis=-1).any()
+        return Reading("CE-15", level="recommended" if limit else "required")
+    if nan(rows):
+        return Reading("CE-16")
+    if sum_overflows(spread(rows, -1), dtype):
+        return Reading("G-4", level="recommended")
+    if not counts.any():
+        return Reading(clauses.all_ignored if counts.size else "G-5")
+    if leaves_half(spread(rows, -1), dtype):
+        return Reading("CE-18")
+    if not counts.all():
+        return Reading(clauses.ignored)
+    if weight is not None:
+        return Reading("CE-10")
+    return Reading("CE-11" if smoothing else clauses.plain)
+
+
+def label_loss(
+    flat: Floats,
+    labels: npt.NDArray[np.int64],
+    dropped: npt.NDArray[np.bool_],
+    reduction: str,
+    coarsest: FloatType,
+    weight: list[float] | None = None,
+    smoothing: float = 0.0,
+) -> CrossEntropy:
+    """Cross entropy of rows against integer labels; ``dropped`` rows contribute nothing."""
+    classes = flat.shape[1]
+    kept = (~dropped).ravel().tolist()
+    weights = weight or [1.0] * classes
+    targets: list[list[Any]] = []
+    divisors: list[float] = []
+    invalid: list[bool] = []
+    for label, counts in zip(labels.ravel().tolist(), kept, strict=True):
+        valid = 0 <= label < classes
+        invalid.append(not valid)
+        divisors.append(weights[label] if valid and counts else 1.0)
+        one_hot: list[Any] = [0.0] * classes
+        if valid:
+            one_hot[label] = 1.0
+        smooth = _smooth(one_hot, smoothing)
+        targets.append(
+            smooth
+            if weight is None
+            else [t if isinstance(t, float) and t == 0.0 else arb(w) * t
+                  for t, w in zip(smooth, weights, strict=True)]
+        )  # fmt: skip
+    # What is dropped may hold anything; its softmax is not needed.
+    rows = [
+        softmax_row(row) if counts else softmax_row([0.0] * classes)
+        for row, counts in zip(flat.tolist(), kept, strict=True)
+    ]
+    return CrossEntropy(
+        Rows(rows, classes, coarsest),
+        targets,
+        kept,
+        invalid,
+        divisors,
+        reduction,
+        extra=3.0 * bool(smoothing) + 1.0 * (weight is not None),
+    )
+
+
+def losses(
+    loss: CrossEntropy,
+    name: str,
+    arguments: Arguments,
+    back: Back,
+    row_shape: tuple[int, ...],
+) -> Outputs:
+    """Value and gradient of a cross entropy of logits; ``row_shape`` is that of the unreduced loss."""
+    outputs = {"value": loss.value(row_shape)}
+    # The gradient of a mean over nothing is not defined (clause G-5).
+    if not (loss.empty and loss.reduction == "mean"):
+        outputs[f"gradients.{name}"] = back(loss.gradient(arguments.cotangent, loss.rows.p.shape))
+    return outputs
+
+
+def _smooth(target: list[Any], smoothing: float) -> list[Any]:
+    if not smoothing:
+        return target
+    epsilon, classes = arb(smoothing), len(target)
+    return [(1 - epsilon) * t + epsilon / classes for t in target]
+
+
+@dataclass
+class CrossEntropy:
+    """Cross entropy of rows of logits against rows of non-negative targets.
+
+    Row r costs Σ_c target[r][c]·(−log p_c); rows whose ``counts`` is False are left out, rows that
+    are ``invalid`` (a label outside the classes) cost NaN. The mean divides by the sum of
+    ``divisors``. ``scale`` multiplies the finished loss (PSPNet's auxiliary weight).
+    """
+
+    rows: Rows
+    target: list[list[Quantity]]
+    counts: list[bool]
+    invalid: list[bool]
+    divisors: list[float]
+    reduction: str
+    extra: float = 0.0  # roundings spent on preparing the target (smoothing, weights)
+    scale: float = 1.0
+
+    def __post_init__(self) -> None:
+        self.q = np.array([[nearest(t) for t in row] for row in self.target], dtype=np.float64).reshape(
+            self.rows.p.shape
+        )
+        self.costs = [self._cost(r) for r in range(len(self.rows.rows))]
+        self.sizes = np.array([nearest(cost) for cost in self.costs])
+        self.kept = np.array(self.counts, dtype=bool)
+        self.count = math.fsum(w for w, kept in zip(self.divisors, self.counts, strict=True) if kept)
+
+    def _cost(self, r: int) -> Quantity:
+        if not self.counts[r]:
+            return 0.0
+        row = self.rows.rows[r]
+        if self.invalid[r] or row.kind == "nan":
+            return NAN
+        terms = [
+            product(t, -row.log_p(c))
+            for c, t in enumerate(self.target[r])
+            if not (isinstance(t, float) and t == 0.0)
+        ]
+        return total(terms)
+
+    def _row_bounds(self) -> Bound:
+        """Of each row's cost: T-6."""
+        each = self.rows.log_softmax_absolute()
+        sizes = np.where(np.isfinite(self.sizes), self.sizes, 0.0)
+        u, a, h = (row_sums(self.q * part)[:, 0] for part in (each.u, each.a, each.h + 1))
+        terms = Bound(u, a, h + 1)
+        return terms + (rounding(3 + self.extra) + self.rows.summing) * sizes
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing counts, so that a mean is 0/0."""
+        return self.count == 0
+
+    def value(self, shape: tuple[int, ...]) -> Output:
+        """The loss; ``shape`` is that of the labels, used for reduction none."""
+        rows = self._row_bounds()
+        if self.reduction == "none":
+            return Output(shape, self.costs, rows, absent=~self.kept)
+        sum_ = total(cost for cost, kept in zip(self.costs, self.counts, strict=True) if kept)
+        if self.reduction == "mean" and self.empty:
+            return Output((), [NAN], Bound(0.0))
+        kept = rows.take(self.kept)
+        return reduced(
+            sum_, kept, self.sizes[self.kept], self.count if self.reduction == "mean" else None, self.scale
+        )
+
+    def gradient(self, cotangent: Floats | None, shape: tuple[int, ...]) -> Output:
+        """s·(p·Σtarget − target) with the row's share s of the reduction, in C order."""
+        classes = self.rows.classes
+        exact: list[Quantity] = []
+        share = np.ones(len(self.rows.rows))
+        divide = self.reduction == "mean"
+        for r, row in enumerate(self.rows.rows):
+            v = 1.0 if cotangent is None or self.reduction != "none" else float(cotangent.flat[r])
+            s = arb(v) * arb(self.scale) / arb(self.count) if divide else arb(v)
+            share[r] = abs(nearest(s))
+            if not self.counts[r]:
+                exact += [0.0] * classes
+            elif self.invalid[r] or row.kind == "nan":
+                exact += [NAN] * classes
+            else:
+                target = self.target[r]
+                mass = s * total(target)
+                exact += [
+                    q * mass - s * t if not (isinstance(t, float) and t == 0.0) else q * mass
+                    for q, t in zip(row.p, target, strict=True)
+                ]
+        sizes = np.abs(np.array([nearest(x) for x in exact]).reshape(self.rows.p.shape))
+        sizes = np.where(np.isfinite(sizes), sizes, 0.0)
+        s_ = share.reshape(-1, 1)
+        mass_ = row_sums(self.q)
+        p = np.where(np.isfinite(self.rows.p), self.rows.p, 0.0)
+        relative = self.rows.through_logarithm() + rounding(2)
+        divided = DIVISION + summing(len(self.rows.rows)) if divide else Bound()
+        bound = (
+            relative * (s_ * p * mass_)
+            + rounding((2 + self.extra) * s_ * self.q)
+            + (rounding(2) + divided) * sizes
+            # A share that is subnormal errs by η itself.
+            + Bound(h=1 + s_ * mass_ + np.abs(p * mass_ - self.q))
+        )
+        absent = np.repeat(~self.kept, classes)
+        return Output(shape, exact, bound, absent=absent)
+
+
+def cross_entropy_rows(p: Floats, target: Floats) -> tuple[list[Quantity], Bound]:
+    """Costs −Σ y·ln p of rows (R × C) and their bounds."""
+    costs: list[Quantity] = []
+    sizes: list[float] = []
+    for p_row, y_row in zip(p.tolist(), target.tolist(), strict=True):
+        terms = [_log_cost(y, q) for q, y in zip(p_row, y_row, strict=True)]
+        costs.append(total(terms))
+        sizes.append(math.fsum(abs(nearest(term)) for term in terms))
+    size = np.array(sizes)
+    size = np.where(np.isfinite(size), size, 0.0)
+    return costs, each((LOG + rounding(3) + summing(p.shape[1])) * size + Bound(h=2.0), size)
+
+
+def cross_entropy_gradient(
+    p: Floats, target: Floats, shares: list[Quantity], shape: tuple[int, ...]
+) -> Output:
+    """−y/p, and 0 where y is 0; the row's share of the reduction is in ``shares``."""
+    exact: list[Quantity] = []
+    for p_row, y_row, s in zip(p.tolist(), target.tolist(), shares, strict=True):
+        for q, y in zip(p_row, y_row, strict=True):
+            if not 0 <= q <= 1 or math.isnan(y):
+                exact.append(NAN)
+            elif y == 0:
+                exact.append(0.0)
+            else:
+                exact.append(product(s, -arb(y) / arb(q) if q > 0 else -math.inf))
+    size = sizes(exact)
+    return Output(shape, exact, (rounding(3) + DIVISION * 2) * size + Bound(h=2.0 + size))
+
+
+def _log_cost(y: float, p: float) -> Quantity:
+    """−y·ln p with 0·ln 0 = 0; NaN outside the domain."""
+    if math.isnan(y) or not 0 <= p <= 1:
+        return NAN
+    if y == 0:
+        return 0.0
+    return product(arb(y), -arb(p).log() if p > 0 else math.inf)

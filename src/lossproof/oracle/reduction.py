@@ -1,0 +1,52 @@
+"""Reductions: what a mean divides by, and how the bounds of terms add up (spec/tolerances.md, T-7)."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from lossproof.oracle.balls import NAN, Quantity, arb, nearest, product, sizes, total
+from lossproof.oracle.bounds import DIVISION, SUBNORMAL, Bound, Floats, rounding, summing
+from lossproof.oracle.result import Output
+
+
+def element_shares(count: int, reduction: str, cotangent: Floats | None) -> list[Quantity]:
+    """What one element's cost counts in the result: its cotangent, 1 or 1/n."""
+    if reduction == "none" and cotangent is not None:
+        return [arb(v) for v in cotangent.ravel().tolist()]
+    return [1 / arb(count) if reduction == "mean" and count else arb(1)] * count
+
+
+def reduce_elements(costs: list[Quantity], bound: Bound, reduction: str, shape: tuple[int, ...]) -> Output:
+    """Output of the costs of elements of an array of that shape, each with its bound."""
+    if reduction == "none":
+        return Output(shape, costs, bound)
+    if reduction == "mean" and not costs:
+        return Output((), [NAN], Bound())
+    count = float(len(costs)) if reduction == "mean" else None
+    return reduced(total(costs), bound, sizes(costs), count)
+
+
+def reduced(
+    sum_: Quantity, each: Bound, magnitudes: Floats, count: float | None, scale: float = 1.0
+) -> Output:
+    """Output of a sum (``count`` None) or mean of terms with the given bounds: T-7."""
+    magnitude = math.fsum(np.abs(magnitudes[np.isfinite(magnitudes)]))
+    terms = Bound(_finite_sum(each.u), _finite_sum(each.a), _finite_sum(each.h))
+    terms += summing(len(magnitudes)) * magnitude
+    divisor = count if count is not None else 1.0
+    exact = product(arb(scale), sum_ / arb(divisor) if not isinstance(sum_, float) else sum_)
+    size = abs(nearest(exact))
+    size = size if math.isfinite(size) else 0.0
+    finished = rounding(1)
+    if count is not None:
+        # The divisor is a sum of weights as well.
+        finished += DIVISION + rounding(1) + summing(len(magnitudes))
+    if scale != 1.0:
+        finished += rounding(2)
+    return Output((), [exact], terms * (abs(scale) / divisor) + finished * size + SUBNORMAL)
+
+
+def _finite_sum(part: Floats | float) -> float:
+    return math.fsum(np.ravel(part).tolist())
