@@ -31,11 +31,12 @@ from lossproof.engine.judge import run_case
 from lossproof.errors import LossproofError
 from lossproof.fuzz.search import Search
 from lossproof.oracle.balls import arb
+from lossproof.oracle.bounds import Bound
 from lossproof.oracle.certify import expect
 from lossproof.oracle.definition import REGISTER, Arguments, Inputs, Outputs, define
 from lossproof.oracle.definitions import definition, definitions
 from lossproof.oracle.reading import SILENT, Arrays, Parameters, Reading
-from lossproof.oracle.result import Bound, Output
+from lossproof.oracle.result import Output
 from lossproof.registry.deviations import Deviations
 from lossproof.registry.find import BUILTIN
 from lossproof.registry.loaded import AdapterInfo, Loaded
@@ -366,3 +367,51 @@ def test_a_subnormal_input_takes_no_permission_away(
     assert {key: getattr(reading, key) for key in permitted} == permitted
     if reading.defined:
         assert (reading.clause, reading.level) == ("G-8", "recommended")
+
+
+INFINITE: list[tuple[str, dict[str, Any], dict[str, Any], str]] = [
+    (
+        "sigmoid_cross_entropy",
+        {"logits": [np.inf], "target": [0.0]},
+        {"pos_weight": None, **PLAIN},
+        "weight",
+    ),
+    (
+        "sparse_softmax_cross_entropy",
+        {"logits": [[np.inf, 0.0]], "labels": [1]},
+        {"axis": -1, "ignore_index": None, "label_smoothing": 0.0, **PLAIN},
+        "weight",
+    ),
+    (
+        "binary_cross_entropy",
+        {"probabilities": [0.0], "target": [1.0]},
+        PLAIN,
+        "weight",
+    ),
+    (
+        "pspnet_total_loss",
+        {"logits": [[[[0.0]]]], "aux_logits": [[[[np.inf]]]], "labels": [[[0]]]},
+        {"num_classes": 1},
+        "aux_weight",
+    ),
+]
+
+
+@pytest.mark.parametrize(("function", "arrays", "parameters", "weight"), INFINITE)
+def test_zero_times_an_infinite_cost_is_left_open(
+    function: str, arrays: dict[str, Any], parameters: dict[str, Any], weight: str
+) -> None:
+    integers = {array.name: array.integer for array in FUNCTIONS[function].arrays}
+    given = {name: np.asarray(a, np.int64 if integers[name] else np.float64) for name, a in arrays.items()}
+    for value, defined in ((np.zeros(2), False), (np.ones(2), True)):
+        scalar = weight == "aux_weight"
+        reading = definition(function).read(
+            given, {**parameters, weight: float(value[0]) if scalar else value}, "float32"
+        )
+        assert reading.defined is defined
+
+
+def test_a_bound_beyond_the_range_is_refused() -> None:
+    with pytest.raises(ArithmeticError, match="leaves float64's range"):
+        Output((2,), [1.0, 1.0], Bound(np.array([1.0, np.inf]))).tolerance()
+    assert not Output((2,), [1.0, np.inf], Bound(np.array([0.0, np.inf]))).tolerance().u.any()

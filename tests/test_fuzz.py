@@ -51,6 +51,13 @@ def test_nothing_is_found_on_the_reference() -> None:
     assert search.statistics.laws > 0
 
 
+def test_subnormal_probabilities_do_not_convict_the_reference() -> None:
+    names = ["cross_entropy", "binary_cross_entropy", "mask_rcnn_mask_loss"]
+    search = Search(load_adapter("numpy"), names, ALL_DTYPES, recommended=True, seed=7)
+    assert not [f"{f.signature}: {f.message}" for f in search.run(10)]
+    assert search.statistics.cases > 0
+
+
 def test_a_mistake_is_found_shrunk_and_stored(clipped: str, tmp_path: Path) -> None:
     search = Search(load_adapter(clipped), ["sigmoid"], ["float64"])
     finding = next(search.run(60))
