@@ -76,6 +76,12 @@ BAD = {
     "bad eta": (
         "    inputs:", with_tolerance("{value: {u: 1, eta: .inf}}"), 10, "eta of a tolerance",
     ),
+    "cotangent of another shape": (
+        "    inputs:", "    cotangent: [1, 2, 3]\n    inputs:", 9, "has shape (3,), but the result has (2,)",
+    ),
+    "cotangent that is not representable": (
+        "    inputs:", "    cotangent: [1, 16777217]\n    inputs:", 9, "not exactly representable in float32",
+    ),
     "bad reason": ("    inputs:", "    vacuous: {value: 3}\n    inputs:", 9, "vacuous gives a reason"),
 }  # fmt: skip
 

@@ -98,6 +98,7 @@ _RESULTS = (
 
 # Where a mistake of these happened for real.
 _UPSTREAM = {
+    "SparseSoftmaxCrossEntropyUpstreamIgnored": "https://github.com/NVIDIA/TransformerEngine/issues/2139",
     "SparseSoftmaxCrossEntropyInMemoryOrder": "https://github.com/pytorch/pytorch/issues/67167",
     "SoftmaxStridesIgnored": "https://github.com/ROCm/rocm-libraries/pull/5240",
 }
@@ -127,3 +128,30 @@ for _function, _entry in FUNCTIONS.items():
         if absent[_suffix]:
             continue
         _register(_function, _suffix, _result(_function, _altered), _kind, _bug)
+
+
+class _UpstreamIgnored:
+    """The backward pass takes the upstream gradient for 1."""
+
+    def value_and_gradients(self, function: Any, arrays: Any, wrt: Any, *, cotangent: Any = None) -> Any:
+        return super().value_and_gradients(function, arrays, wrt)  # type: ignore[misc]
+
+
+class _UpstreamIgnoredWhereReduced:
+    """The backward pass takes the upstream gradient of a scalar loss for 1."""
+
+    def value_and_gradients(self, function: Any, arrays: Any, wrt: Any, *, cotangent: Any = None) -> Any:
+        given = None if cotangent is None or not np.ndim(cotangent) else cotangent
+        return super().value_and_gradients(  # type: ignore[misc]
+            function, arrays, wrt, cotangent=given
+        )
+
+
+for _row in FUNCTIONS.values():
+    if _row.wrt:
+        _reduces = not _row.result or any(p.name == "reduction" for p in _row.parameters)
+        _base = _UpstreamIgnoredWhereReduced if _reduces else _UpstreamIgnored
+        _name = "".join(word.title() for word in _row.name.split("_")) + "UpstreamIgnored"
+        mutant(_row.name, kind="gradient", upstream=_UPSTREAM.get(_name))(
+            type(_name, (_base, NumpyAdapter), {"__doc__": _base.__doc__, "__module__": __name__})
+        )

@@ -25,7 +25,7 @@ from lossproof.core.clauses import clauses
 from lossproof.core.dtypes import FLOAT_TYPES, INTEGER_TYPES
 from lossproof.core.functions import FUNCTIONS, REDUCTIONS, REQUIRED
 from lossproof.core.resources import folder
-from lossproof.core.shapes import shape_mismatch
+from lossproof.core.shapes import result_shape, shape_mismatch
 from lossproof.core.text import display, suggest
 from lossproof.errors import InputError
 
@@ -151,7 +151,7 @@ class _FileReader:
         inputs = self.inputs(entry, dtypes, parameters)
         wrt = self.names(entry, "wrt", self.function.wrt, default=self.function.wrt)
         if "cotangent" in entry:
-            self.numbers(entry, "cotangent", dtypes, integer=False)
+            self.cotangent(entry, dtypes, inputs, parameters)
         expected = self.expected(entry, wrt)
         return Case(
             id=f"{self.function.name}/{self.path.stem}/{entry['id']}",
@@ -230,6 +230,24 @@ class _FileReader:
         if wrong:
             raise self.fail(line, f"{self.label}: {wrong}")
         return inputs
+
+    def cotangent(
+        self,
+        entry: yamlio.Mapping,
+        dtypes: tuple[str, ...],
+        inputs: Mapping[str, Any],
+        parameters: Mapping[str, Any],
+    ) -> None:
+        line = entry.lines["cotangent"]
+        if not self.function.wrt:
+            raise self.fail(line, f"{self.label}: {self.function.name} has no gradient to take a cotangent")
+        spec = self.numbers(entry, "cotangent", dtypes, integer=False)
+        shapes = {name: shape_of(item) for name, item in inputs.items()}
+        wanted = result_shape(self.function, shapes, parameters)
+        if shape_of(spec) != wanted:
+            raise self.fail(
+                line, f"{self.label}: cotangent has shape {shape_of(spec)}, but the result has {wanted}"
+            )
 
     def numbers(self, mapping: yamlio.Mapping, name: str, dtypes: tuple[str, ...], integer: bool) -> Any:
         """An array of exact numbers, listed (returned as an array) or described (as it stands)."""

@@ -17,7 +17,7 @@ import numpy as np
 
 from lossproof.case import yaml as yamlio
 from lossproof.case.expected import Expected, Sketch, Tolerance
-from lossproof.case.inputs import is_description, not_representable
+from lossproof.case.inputs import is_description, materialize, not_representable
 from lossproof.case.model import Case
 from lossproof.case.read import case_files, load_file
 from lossproof.core.dtypes import FLOAT_TYPES
@@ -104,13 +104,21 @@ def expect(case: Case) -> Expectation:
 
 
 def _check_described(case: Case) -> None:
-    for array in case.function.arrays:
-        if not is_description(case.inputs[array.name]):
+    given = {array.name: (case.inputs[array.name], array.integer) for array in case.function.arrays}
+    given |= {
+        parameter.name: (case.parameters[parameter.name], False)
+        for parameter in case.function.parameters
+        if parameter.kind == "array"
+    }
+    given["cotangent"] = (case.cotangent, False)
+    for name, (spec, integer) in given.items():
+        if not is_description(spec):
             continue
+        array = materialize(spec, integer)
         for dtype in case.dtypes:
-            bad = not_representable(case.exact_arrays[array.name], dtype, array.integer)
+            bad = not_representable(array, dtype, integer)
             if bad is not None:
-                raise case.complain(f"{bad!r} in {array.name} is not exactly representable in {dtype}")
+                raise case.complain(f"{bad!r} in {name} is not exactly representable in {dtype}")
 
 
 def _differences(

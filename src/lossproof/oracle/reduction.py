@@ -12,10 +12,11 @@ from lossproof.oracle.result import Output
 
 
 def element_shares(count: int, reduction: str, cotangent: Floats | None) -> list[Quantity]:
-    """What one element's cost counts in the result: its cotangent, 1 or 1/n."""
-    if reduction == "none" and cotangent is not None:
-        return [arb(v) for v in cotangent.ravel().tolist()]
-    return [1 / arb(count) if reduction == "mean" and count else arb(1)] * count
+    """What one element's cost counts in the result, times the cotangent of the result."""
+    if reduction == "none":
+        return [arb(1)] * count if cotangent is None else [arb(v) for v in cotangent.ravel().tolist()]
+    v = arb(1) if cotangent is None else arb(cotangent.item())
+    return [v / arb(count) if reduction == "mean" and count else v] * count
 
 
 def reduce_elements(costs: list[Quantity], bound: Bound, reduction: str, shape: tuple[int, ...]) -> Output:

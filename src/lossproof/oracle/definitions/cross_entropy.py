@@ -337,7 +337,7 @@ class CrossEntropy:
         share = np.ones(len(self.rows.rows))
         divide = self.reduction == "mean"
         for r, row in enumerate(self.rows.rows):
-            v = 1.0 if cotangent is None or self.reduction != "none" else float(cotangent.flat[r])
+            v = 1.0 if cotangent is None else float(cotangent.flat[r if self.reduction == "none" else 0])
             s = arb(v) * arb(self.scale) / arb(self.count) if divide else arb(v)
             share[r] = abs(nearest(s))
             if not self.counts[r]:

@@ -87,16 +87,19 @@ def _ignored(name: str) -> Ignored:
 
 @define("mask_rcnn_mask_loss", _read_probabilities, ignored=_ignored("pred_masks"))
 def _mask_rcnn_mask_loss(arrays: Inputs, arguments: Arguments) -> Outputs:
-    return _mask_loss(arrays, "pred_masks", BinaryCrossEntropy)
+    return _mask_loss(arrays, arguments, "pred_masks", BinaryCrossEntropy)
 
 
 @define("mask_rcnn_mask_loss_with_logits", _read_logits, ignored=_ignored("mask_logits"))
 def _mask_rcnn_mask_loss_with_logits(arrays: Inputs, arguments: Arguments) -> Outputs:
-    return _mask_loss(arrays, "mask_logits", SigmoidCrossEntropy)
+    return _mask_loss(arrays, arguments, "mask_logits", SigmoidCrossEntropy)
 
 
 def _mask_loss(
-    arrays: Inputs, name: str, cost: type[BinaryCrossEntropy] | type[SigmoidCrossEntropy]
+    arrays: Inputs,
+    arguments: Arguments,
+    name: str,
+    cost: type[BinaryCrossEntropy] | type[SigmoidCrossEntropy],
 ) -> Outputs:
     masks, ids, target = arrays[name], arrays["target_class_ids"], arrays["target_masks"]
     classes = masks.shape[-1]
@@ -117,7 +120,7 @@ def _mask_loss(
     loss = cost(x, y)
     # The mean over no RoI is 0 by this function's own definition.
     value = reduce_elements(*loss.costs(), "mean" if x else "sum", ())
-    inner = loss.gradient(element_shares(len(x), "mean", None), (len(x),))
+    inner = loss.gradient(element_shares(len(x), "mean", arguments.cotangent), (len(x),))
     exact: list[Any] = [0.0] * masks.size
     for position, g in zip(positions, inner.exact, strict=True):
         exact[position] = g

@@ -98,7 +98,7 @@ def _pspnet_total_loss(arrays: Inputs, arguments: Arguments) -> Outputs:
         loss = replace(loss, scale=scale)
         parts.append(loss.value(()))
         if not loss.empty:
-            outputs[f"gradients.{name}"] = back(loss.gradient(None, loss.rows.p.shape))
+            outputs[f"gradients.{name}"] = back(loss.gradient(arguments.cotangent, loss.rows.p.shape))
     main, auxiliary = parts
     size = abs(main.rounded[0]) + abs(auxiliary.rounded[0])
     bound = main.bound + auxiliary.bound + rounding(size if math.isfinite(size) else 0.0)
