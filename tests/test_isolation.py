@@ -268,6 +268,93 @@ def test_resuming_refuses_what_does_not_belong_together(
     assert not partial.exists() and json.loads(results.read_text())["results"]
 
 
+RECORDING = """
+import json, os, sys
+
+log = open(sys.argv[1], "a")
+start = {"protocol": 1, "name": "recording", "functions": ["sigmoid"], "dtypes": ["float32"]}
+for line in sys.stdin:
+    message = json.loads(line)
+    print(os.getpid(), message["command"], file=log, flush=True)
+    if message["command"] == "stop":
+        break
+    answer = start if message["command"] == "start" else {"id": message["id"], "unsupported": "it records"}
+    print(json.dumps(answer), flush=True)
+print(os.getpid(), "exit", file=log, flush=True)
+"""
+
+
+@pytest.fixture
+def recording(tmp_path: Path) -> tuple[str, Path]:
+    """A command that keeps every rule of the protocol, and the file in which it says what it was sent."""
+    script, log = tmp_path / "recording.py", tmp_path / "log"
+    script.write_text(RECORDING, encoding="utf-8")
+    return f"{sys.executable} {script} {log}", log
+
+
+def processes(log: Path) -> dict[str, list[str]]:
+    """What each process was sent, in order, and that it came to its end."""
+    sent: dict[str, list[str]] = {}
+    for line in log.read_text(encoding="utf-8").splitlines():
+        process, what = line.split()
+        sent.setdefault(process, []).append(what)
+    return sent
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["run", "sigmoid/ordinary"],
+        ["run", "sigmoid/ordinary", "--jobs", "2"],
+        ["explain", "sigmoid/ordinary/scalar"],
+        ["repro", "sigmoid/ordinary/scalar"],
+    ],
+    ids=" ".join,
+)
+def test_every_process_is_told_to_stop_and_exits_by_itself(
+    recording: tuple[str, Path], arguments: list[str]
+) -> None:
+    command, log = recording
+    subprocess.run(
+        [sys.executable, "-m", "lossproof", *arguments, "--adapter", command], capture_output=True, check=True
+    )
+    found = processes(log)
+    assert found
+    for sent in found.values():
+        assert sent[0] == "start" and sent[-2:] == ["stop", "exit"]
+        assert set(sent[1:-2]) <= {"run"}
+
+
+def test_a_forgotten_adapter_is_told_to_stop(recording: tuple[str, Path]) -> None:
+    command, log = recording
+    loaded = load_adapter(command)
+    assert loaded.adapter is not None
+    del loaded
+    assert list(processes(log).values()) == [["start", "stop", "exit"]]
+
+
+def test_an_adapter_that_is_skipped_is_told_to_stop(recording: tuple[str, Path]) -> None:
+    command, log = recording
+    script = log.with_name("recording.py")
+    script.write_text(RECORDING.replace('"functions"', '"skipped": "no device", "functions"'), "utf-8")
+    assert load_adapter(command).info.skipped == "no device"
+    assert list(processes(log).values()) == [["start", "stop", "exit"]]
+
+
+def test_what_is_broken_off_in_the_middle_of_a_call_is_killed(recording: tuple[str, Path]) -> None:
+    """A process that was asked and has not answered is out of step; it is not waited for."""
+    command, log = recording
+    script = log.with_name("recording.py")
+    script.write_text(
+        RECORDING.replace("    answer", '    if message["command"] == "run":\n        continue\n    answer'),
+        encoding="utf-8",
+    )
+    records = run(load_adapter(command, timeout=0.5), SIGMOID[:1])
+    assert {r.verdict for r in records} == {Verdict.TIMEOUT}
+    (sent, *_) = processes(log).values()
+    assert sent == ["start", "run"]
+
+
 def test_parallel_runs_end_on_an_error_of_the_harness(monkeypatch: pytest.MonkeyPatch) -> None:
     apart = load_adapter("numpy", isolate=True)
 

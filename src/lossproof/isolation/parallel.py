@@ -43,24 +43,33 @@ def run_parallel(
             idle.put(twin)
 
     pool = ThreadPoolExecutor(processes)
+    ahead: deque[Future[list[Record]]] = deque()
     # Threads share the filters of warnings, so they are set once, around all of them.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
             # A few pairs ahead of what is yielded, so that memory does not grow with their number.
-            ahead: deque[Future[list[Record]]] = deque()
             for pair in pairs:
                 ahead.append(pool.submit(run_next, pair))
                 if len(ahead) > 4 * processes:
-                    yield ahead.popleft().result()
+                    yield _first(ahead)
             while ahead:
-                yield ahead.popleft().result()
+                yield _first(ahead)
         except BaseException:
-            # Ctrl-C: threads that wait for an answer need not wait any longer.
-            for twin in twins:
+            # Ctrl-C, or nobody wants the rest: threads that wait for an answer need not wait any longer.
+            # A generator that is closed after its last result comes here, too, with nothing to kill.
+            running = [future for future in ahead if not (future.cancel() or future.done())]
+            for twin in twins if running else ():
                 twin.kill()
             raise
         finally:
             pool.shutdown(cancel_futures=True)
             for twin in twins[1:]:
                 twin.close()
+
+
+def _first(ahead: deque[Future[list[Record]]]) -> list[Record]:
+    """Wait for the first result; it stays in line until it is there."""
+    rows = ahead[0].result()
+    ahead.popleft()
+    return rows

@@ -16,13 +16,15 @@ from lossproof.errors import LossproofError
 
 _CHUNK = 2**18
 _STDERR_KEPT = 4096
+# Seconds that a process has to exit after its farewell; tearing a framework down takes some.
+GRACE = 5.0
 
 
 class LineProcess:
-    """A running command with pipes. After a ``ProcessFault`` it is of no more use: stop it."""
+    """A running command with pipes. After a ``ProcessFault`` it is of no more use: discard it."""
 
-    def __init__(self, command: Sequence[str]) -> None:
-        """Start it.
+    def __init__(self, command: Sequence[str], farewell: bytes = b"") -> None:
+        """Start it; ``farewell`` is the line that it is sent in the end.
 
         Raises:
             LossproofError: there is no such program.
@@ -42,7 +44,7 @@ class LineProcess:
                 f"adapter command {command[0]!r} cannot be started: {error.strerror}"
             ) from None
         # Also when this object is forgotten or the interpreter exits.
-        self._end = weakref.finalize(self, _kill, self._process)
+        self._end = weakref.finalize(self, _end, self._process, farewell)
         self._buffer = bytearray()
         self._stderr = bytearray()
         assert self._process.stdin and self._process.stdout and self._process.stderr
@@ -148,18 +150,25 @@ class LineProcess:
         with suppress(OSError):
             os.killpg(self._process.pid, signal.SIGKILL)
 
-    def stop(self, farewell: bytes = b"") -> None:
+    def stop(self) -> None:
         """End the process: politely, then with all that it started."""
-        with suppress(OSError, subprocess.TimeoutExpired):
-            if farewell:
-                os.write(self._stdin.fileno(), farewell)
-                self._stdin.close()
-                self._process.wait(1)
         self._end()
         self._selector.close()
 
+    def discard(self) -> None:
+        """End it without a farewell: it is out of step."""
+        self.kill()
+        self.stop()
 
-def _kill(process: subprocess.Popen[bytes]) -> None:
+
+def _end(process: subprocess.Popen[bytes], farewell: bytes) -> None:
+    assert process.stdin
+    with suppress(OSError, subprocess.TimeoutExpired):
+        if farewell:
+            # The pipe is empty between a request and the next, so this neither waits nor is cut short.
+            os.write(process.stdin.fileno(), farewell)
+            process.stdin.close()
+            process.wait(GRACE)
     with suppress(OSError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()

@@ -52,7 +52,7 @@ class RemoteAdapter(Adapter):
         self.dtypes = self.start.dtypes  # type: ignore[misc]
 
     def _start(self) -> Start:
-        process = LineProcess(self.command)
+        process = LineProcess(self.command, _STOP)
         self._process = process
         try:
             line = process.ask(protocol.dump(protocol.start_request()), START_TIMEOUT, protocol.MAX_START)
@@ -78,7 +78,7 @@ class RemoteAdapter(Adapter):
 
     def _discard(self) -> None:
         if self._process is not None:
-            self._process.stop()
+            self._process.discard()
             self._process = None
 
     def kill(self) -> None:
@@ -87,9 +87,9 @@ class RemoteAdapter(Adapter):
             self._process.kill()
 
     def close(self) -> None:
-        """End the process; the next call starts another."""
+        """Tell the process to stop; the next call starts another."""
         if self._process is not None:
-            self._process.stop(_STOP)
+            self._process.stop()
             self._process = None
 
     def __getattr__(self, name: str) -> Any:
