@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import math
 import subprocess
 import sys
 from pathlib import Path
@@ -11,11 +12,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from lossproof.bench import session
 from lossproof.bench.compare import compare, rows
 from lossproof.bench.session import Plan, Worker
-from lossproof.bench.stats import change, paired, student, summary
+from lossproof.bench.stats import Interval, _freedom, change, paired, student, summary
 from lossproof.bench.workload import Workload, workloads
 from lossproof.cli.main import main
 from lossproof.registry.choice import Choice
@@ -162,6 +165,68 @@ def test_one_start_says_nothing() -> None:
     assert change([2.0], [1.0, 1.0]).text() == "2.00 [0.00, inf]"
 
 
+def test_two_starts_that_differ_leave_the_ratio_open() -> None:
+    """Student's t of one degree of freedom, at the confidence of 72 comparisons, is in the hundreds."""
+    interval = change([1.0, 20.0], [1.0, 1.0], 1 - 0.05 / 72)
+    assert interval.ratio == pytest.approx(math.sqrt(20)) and interval.low == 0 and interval.high == math.inf
+    assert interval.text() == "4.47 [0.00, inf]"
+
+
+def test_two_starts_that_agree_find_what_is_slower() -> None:
+    interval = change([2.0, 2.002], [1.0, 1.001])
+    assert 1.9 < interval.low < 2 < interval.high < 2.1
+
+
+@pytest.mark.parametrize("size", [2, 3, 5])
+def test_starts_that_are_all_alike(size: int) -> None:
+    assert change([3.0] * size, [2.0] * size) == Interval(*[pytest.approx(1.5)] * 3)
+
+
+@pytest.mark.parametrize("size", [2, 3, 4, 5, 9])
+def test_one_side_without_variance_leaves_the_others_degrees_of_freedom(size: int) -> None:
+    """The difference to a constant is Student's t of n − 1 degrees of freedom."""
+    data = np.random.default_rng(size).lognormal(0, 0.1, size)
+    mean, half = np.mean(np.log(data)), np.std(np.log(data), ddof=1) / math.sqrt(size)
+    half *= student(0.95, size - 1)
+    for interval in (change(data, [1.0, 1.0]), change([1.0] * 7, 1 / data)):
+        assert interval.low == pytest.approx(math.exp(mean - half), rel=1e-12)
+        assert interval.high == pytest.approx(math.exp(mean + half), rel=1e-12)
+
+
+def test_equal_variances_add_their_degrees_of_freedom() -> None:
+    data = [1.0, 1.1, 1.3, 0.9]
+    mean = np.mean(np.log(data))
+    half = student(0.95, 6) * math.sqrt(2 * np.var(np.log(data), ddof=1) / 4)
+    interval = change(data, [1.0 / x for x in data])
+    assert interval.low == pytest.approx(math.exp(2 * mean - half), rel=1e-12)
+
+
+def test_variances_whose_squares_vanish() -> None:
+    nearly = [1.0, float(np.nextafter(1.0, 2))]
+    interval = change(nearly, nearly)
+    assert interval.low <= 1 <= interval.high and interval.high - interval.low < 1e-12
+    assert _freedom([1e-200, 1e-200], [3, 5]) == _freedom([1.0, 1.0], [3, 5]) == 5
+
+
+@pytest.mark.parametrize(("new", "old", "ratio"), [(1e300, 1e-300, math.inf), (1e-300, 1e300, 0.0)])
+def test_ratios_beyond_a_number(new: float, old: float, ratio: float) -> None:
+    assert change([new, new], [old, old]) == Interval(ratio, ratio, ratio)
+    assert change([new, 2 * new], [old, 2 * old]).ratio == ratio
+    assert Interval(1e300, 1.0, math.inf).text() == "1e+300 [1.00, inf]"
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.lists(st.floats(1e-300, 1e300), min_size=2, max_size=6),
+    st.lists(st.floats(1e-300, 1e300), min_size=2, max_size=6),
+    st.floats(0.5, 1 - 1e-9),
+)
+def test_every_interval_holds_its_ratio(new: list[float], old: list[float], confidence: float) -> None:
+    interval = change(new, old, confidence)
+    assert 0 <= interval.low <= interval.ratio <= interval.high
+    assert min(len(new), len(old)) - 1 <= _freedom([1.0, new[0]], [len(new), len(old)])
+
+
 def test_covered_means_the_interval_covers_the_truth() -> None:
     """The 95 % interval holds the true ratio about as often as it says, whatever starts add."""
     random = np.random.default_rng(2)
@@ -228,7 +293,17 @@ def test_bad_usage(arguments: list[str], message: str, capsys: pytest.CaptureFix
     assert message in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("content", ["{", "[]", '{"benchmarks": [{}]}', '{"benchmarks": 7}'])
+@pytest.mark.parametrize(
+    "content",
+    [
+        "{",
+        "[]",
+        '{"benchmarks": [{}]}',
+        '{"benchmarks": 7}',
+        '{"benchmarks": [{"stats": {"data": [0]}, "extra_info": {"copy_s": [1], "starts": [0]}}]}',
+        '{"benchmarks": [{"stats": {"data": [1]}, "extra_info": {"copy_s": [0], "starts": [0]}}]}',
+    ],
+)
 def test_what_is_no_benchmark_file(content: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "x.json"
     path.write_text(content, encoding="utf-8")

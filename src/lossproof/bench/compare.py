@@ -69,9 +69,12 @@ def rows(document: Mapping[str, Any]) -> dict[Key, list[float]]:
     found = {}
     for row in document["benchmarks"]:
         extra = row["extra_info"]
-        ratios = np.asarray(row["stats"]["data"], float) / np.asarray(extra["copy_s"], float)
-        if ratios.ndim != 1 or not ratios.size or not np.isfinite(ratios).all():
+        times = [np.asarray(data, float) for data in (row["stats"]["data"], extra["copy_s"])]
+        if not all(data.ndim == 1 and data.size and np.isfinite(data).all() for data in times):
             raise ValueError("no samples")
+        if not all((data > 0).all() for data in times):
+            raise ValueError("something took no time")
+        ratios = times[0] / times[1]
         if len(extra["starts"]) != len(ratios):
             raise ValueError("not a start for each sample")
         found[key_of(row)] = [float(ratio) for ratio in start_medians(ratios, extra["starts"])]

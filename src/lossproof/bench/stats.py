@@ -26,7 +26,12 @@ class Interval:
     high: float
 
     def text(self) -> str:
-        return f"{self.ratio:.2f} [{self.low:.2f}, {self.high:.2f}]"
+        return f"{_short(self.ratio)} [{_short(self.low)}, {_short(self.high)}]"
+
+
+def _short(ratio: float) -> str:
+    # The interval of two starts can be hundreds of digits wide.
+    return f"{ratio:.2f}" if ratio < 1e4 else f"{ratio:.0e}"
 
 
 def summary(samples: Sequence[float]) -> dict[str, object]:
@@ -57,16 +62,28 @@ def paired(samples: Sequence[float], others: Sequence[float], starts: Sequence[i
 
 
 def change(new: Sequence[float], old: Sequence[float], confidence: float = CONFIDENCE) -> Interval:
-    """The ratio of two sets of numbers, each of one start: Welch's interval of unequal variances."""
+    """The ratio of two sets of positive numbers, each of one start: Welch's interval of unequal variances."""
     logs = [np.log(np.asarray(data, float)) for data in (new, old)]
-    parts = [_variance(data) for data in logs]
     difference = float(np.mean(logs[0]) - np.mean(logs[1]))
     if min(map(len, logs)) < 2:
         return _interval(difference, math.inf, 0, confidence)
-    spread = sum(v**2 / (len(data) - 1) for v, data in zip(parts, logs, strict=True))
-    # Welch and Satterthwaite's degrees of freedom, rounded down: a slightly wider interval.
-    freedom = int(sum(parts) ** 2 / spread) if spread else sum(map(len, logs)) - 2
-    return _interval(difference, sum(parts), max(freedom, 1), confidence)
+    parts = [_variance(data) for data in logs]
+    return _interval(difference, sum(parts), _freedom(parts, [len(data) for data in logs]), confidence)
+
+
+def _freedom(variances: Sequence[float], sizes: Sequence[int]) -> int:
+    """Welch and Satterthwaite's degrees of freedom of a sum of variances of means.
+
+    Rounded down, which makes the interval slightly wider. The variances enter as shares of their sum:
+    the squares of what barely varies would vanish.
+    """
+    total = sum(variances)
+    if not total:
+        return sum(sizes) - len(sizes)
+    shares = [variance / total for variance in variances]
+    freedom = 1 / sum(share**2 / (size - 1) for share, size in zip(shares, sizes, strict=True))
+    # It lies between the least n − 1 and their sum; the rounding of the shares may not cost a whole one.
+    return math.floor(freedom * (1 + 1e-9))
 
 
 def start_medians(values: npt.ArrayLike, starts: Sequence[int]) -> npt.NDArray[np.float64]:
@@ -82,9 +99,17 @@ def _variance(logs: npt.NDArray[np.float64]) -> float:
 
 def _interval(log: float, variance: float, freedom: int, confidence: float) -> Interval:
     if not math.isfinite(variance):
-        return Interval(math.exp(log), 0.0, math.inf)
+        return Interval(_exp(log), 0.0, math.inf)
     half = student(confidence, freedom) * math.sqrt(variance)
-    return Interval(math.exp(log), math.exp(log - half), math.exp(log + half))
+    return Interval(_exp(log), _exp(log - half), _exp(log + half))
+
+
+def _exp(log: float) -> float:
+    """The exponential, infinite where it is too large: two starts that differ say next to nothing."""
+    try:
+        return math.exp(log)
+    except OverflowError:
+        return math.inf
 
 
 def student(confidence: float, freedom: int) -> float:
