@@ -53,27 +53,46 @@ class Mapping(dict[str, Any]):
     nodes: dict[str, yaml.Node]
 
 
+def read_text(path: Path) -> str:
+    """The text of a file with the line breaks that it has.
+
+    Raises:
+        InputError: the file cannot be read, is too large or is not UTF-8.
+    """
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise InputError(path, None, f"larger than {MAX_BYTES >> 20} MiB; split the file")
+        return path.read_bytes().decode("utf-8")
+    except OSError as error:
+        raise InputError(path, None, f"cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise InputError(path, None, f"not UTF-8 at byte {error.start}") from None
+
+
 def load(path: Path, text: str | None = None) -> Any:
-    """Read one YAML document.
+    """Read one YAML document; ``text`` stands in for the file's content.
 
     Raises:
         InputError: the file cannot be read, is no well-formed YAML, or uses what is refused.
     """
+    return _construct(path, compose(path, text), set(), 0)
+
+
+def compose(path: Path, text: str | None = None) -> yaml.Node:
+    """The nodes of one YAML document, which know where in the text they stand.
+
+    Raises:
+        InputError: the file cannot be read or is no well-formed YAML.
+    """
+    if text is None:
+        text = read_text(path)
+    _refuse_deep_nesting(path, text)
     try:
-        if text is None:
-            if path.stat().st_size > MAX_BYTES:
-                raise InputError(path, None, f"larger than {MAX_BYTES >> 20} MiB; split the file")
-            text = path.read_text(encoding="utf-8")
-        _refuse_deep_nesting(path, text)
         loader = _Loader(text)
         try:
             node = loader.get_single_node()
         finally:
             loader.dispose()
-    except OSError as error:
-        raise InputError(path, None, f"cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError as error:
-        raise InputError(path, None, f"not UTF-8 at byte {error.start}") from None
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         raise InputError(
@@ -83,7 +102,8 @@ def load(path: Path, text: str | None = None) -> Any:
         raise InputError(path, None, f"malformed YAML: {error}") from None
     if node is None:
         raise InputError(path, None, "the file is empty")
-    return _construct(path, node, set(), 0)
+    root: yaml.Node = node
+    return root
 
 
 def _refuse_deep_nesting(path: Path, text: str) -> None:

@@ -15,8 +15,9 @@ from lossproof.case.model import Case
 from lossproof.case.read import load_file
 from lossproof.core.dtypes import FLOAT_TYPES, INTEGER_TYPES
 from lossproof.fuzz.search import Finding
-from lossproof.oracle.certify import certify_case, rewrite
+from lossproof.oracle.certify import certify_case
 from lossproof.oracle.definitions import definition
+from lossproof.oracle.rewrite import rewritten
 
 
 def write_case(finding: Finding, folder: Path) -> Path:
@@ -31,8 +32,9 @@ def write_case(finding: Finding, folder: Path) -> Path:
     )
     path = _free(folder / signature.function, stem)
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("\n".join(case_text(finding)) + "\n", encoding="utf-8")
-    rewrite(path, {case.id.rsplit("/", 1)[1]: certify_case(case).text for case in load_file(path)})
+    text = "\n".join(case_text(finding)) + "\n"
+    stored = {case.id.rsplit("/", 1)[1]: certify_case(case).stored for case in load_file(path, text)}
+    path.write_text(rewritten(path, text, stored), encoding="utf-8")
     return path
 
 

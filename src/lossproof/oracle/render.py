@@ -1,0 +1,110 @@
+"""Expectations and tolerances as the text that case files store."""
+
+from __future__ import annotations
+
+import math
+import textwrap
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from lossproof.case.expected import Expected, Sketch, Tolerance
+
+Stored = Mapping[str, tuple[str, ...]]
+"""The lines of the fields ``expected`` and, where there are tolerances, ``tolerance``; at no indentation."""
+
+
+def render(expected: Mapping[str, Expected], tolerances: Mapping[str, Tolerance], integer: bool) -> Stored:
+    """What a case stores of its outputs; ``integer`` says that they are integers."""
+    fields = {"expected": tuple(_expected(expected, integer))}
+    if tolerances:
+        fields["tolerance"] = tuple(_tolerances(tolerances))
+    return fields
+
+
+def _expected(expected: Mapping[str, Expected], integer: bool) -> Iterator[str]:
+    yield "expected:"
+    yield from _output("  ", "value", expected.get("value"), integer)
+    gradients = {name.removeprefix("gradients."): item for name, item in expected.items() if name != "value"}
+    if gradients:
+        yield "  gradients:"
+        for name, item in gradients.items():
+            yield from _output("    ", name, item, integer)
+
+
+def _tolerances(tolerances: Mapping[str, Tolerance]) -> Iterator[str]:
+    yield "tolerance:"
+    yield from _bounds("  ", "value", tolerances.get("value"))
+    slopes = {name.removeprefix("gradients."): bound for name, bound in tolerances.items() if name != "value"}
+    if slopes:
+        yield "  gradients:"
+        for name, bound in slopes.items():
+            yield from _bounds("    ", name, bound)
+
+
+def _bounds(indent: str, name: str, tolerance: Tolerance | None) -> Iterator[str]:
+    if tolerance is None:
+        return
+    if tolerance.sample is None:
+        yield from _wrapped(indent, f"{name}: {_bound(tolerance)}")
+        return
+    yield f"{indent}{name}:"
+    yield from _wrapped(f"{indent}  ", f"sums: {_bound(tolerance)}")
+    yield from _wrapped(f"{indent}  ", f"sample: {_bound(tolerance.sample)}")
+
+
+def _bound(tolerance: Tolerance) -> str:
+    u = _list(tolerance.u, False)
+    rest = [f"a: {_list(tolerance.a, False)}"] if tolerance.a.any() else []
+    if tolerance.eta != Tolerance.ETA:
+        rest.append(f"eta: {_number(tolerance.eta, False)}")
+    return f"{{{', '.join([f'u: {u}', *rest])}}}" if rest else u
+
+
+def _output(indent: str, name: str, item: Expected | None, integer: bool) -> Iterator[str]:
+    if item is None:
+        return
+    if isinstance(item, Sketch):
+        yield f"{indent}{name}:"
+        yield f"{indent}  sketch:"
+        yield f"{indent}    shape: {list(item.shape)}"
+        yield f"{indent}    seed: {item.seed}"
+        yield from _wrapped(f"{indent}    ", f"sums: {_list(item.sums, integer)}")
+        yield from _wrapped(f"{indent}    ", f"sample: {_list(item.sample, integer)}")
+        return
+    if not item.size or (item.size > 1 and np.unique(item).size == 1 and item.size > 16):
+        fill = _number(item.flat[0], integer) if item.size else "0"
+        yield f"{indent}{name}: {{full: {fill}, shape: {list(item.shape)}}}"
+        return
+    yield from _wrapped(indent, f"{name}: {_list(item, integer)}")
+
+
+def _wrapped(indent: str, text: str) -> Iterator[str]:
+    yield from textwrap.wrap(
+        text, 100, initial_indent=indent, subsequent_indent=indent + "  ",
+        break_long_words=False, break_on_hyphens=False,
+    )  # fmt: skip
+
+
+def _list(values: Any, integer: bool) -> str:
+    if np.ndim(values) == 0:
+        return _number(values, integer)
+    return "[" + ", ".join(_list(value, integer) for value in values) + "]"
+
+
+def _number(value: Any, integer: bool) -> str:
+    """A float in a form that YAML 1.1 and 1.2 read alike."""
+    number = float(value)
+    if integer:
+        return str(int(number))
+    if math.isnan(number):
+        return ".nan"
+    if math.isinf(number):
+        return ".inf" if number > 0 else "-.inf"
+    if number == int(number) and abs(number) < 1e6:
+        return str(int(number))
+    mantissa, _, exponent = repr(number).partition("e")
+    if not exponent:
+        return mantissa
+    return f"{mantissa if '.' in mantissa else mantissa + '.0'}e{int(exponent):+03d}"
