@@ -14,7 +14,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax.scipy.special import xlog1py, xlogy
 
-from lossproof import Adapter, Call, Unsupported
+from lossproof import Call, Unsupported
+
+from ._compiled import Compiled
+from ._pspnet import PspnetTotalLoss
 
 # Without it JAX turns float64 and int64 arrays into 32-bit ones.
 jax.config.update("jax_enable_x64", True)
@@ -22,7 +25,7 @@ jax.config.update("jax_enable_x64", True)
 _REDUCE = {"none": lambda loss: loss, "sum": jnp.sum, "mean": jnp.mean}
 
 
-class JaxArrays(Adapter):
+class JaxArrays(Compiled):
     """Arrays and gradients of JAX on its default device; every call is jitted."""
 
     backend = "jax"
@@ -38,20 +41,6 @@ class JaxArrays(Adapter):
 
     def to_numpy(self, array: Any) -> Any:
         return np.asarray(array)
-
-    def evaluate(self, function: Call, arrays: Mapping[str, Any]) -> Any:
-        return self.step(function, ())(arrays)
-
-    def value_and_gradients(
-        self,
-        function: Call,
-        arrays: Mapping[str, Any],
-        wrt: tuple[str, ...],
-        *,
-        cotangent: Any = None,
-    ) -> tuple[Any, Mapping[str, Any]]:
-        value, gradients = self.step(function, wrt)(arrays, cotangent)
-        return value, gradients
 
     def step(self, function: Call, wrt: tuple[str, ...]) -> Callable[..., Any]:
         if not wrt:
@@ -74,7 +63,7 @@ class JaxArrays(Adapter):
         jax.effects_barrier()
 
 
-class JaxAdapter(JaxArrays):
+class JaxAdapter(PspnetTotalLoss, JaxArrays):
     """jax.nn and jax.numpy."""
 
     name = "jax"
@@ -156,13 +145,6 @@ class JaxAdapter(JaxArrays):
         if reduction == "mean":
             return jnp.sum(loss) / jnp.sum(kept).astype(loss.dtype)
         return _REDUCE[reduction](loss)
-
-    def pspnet_total_loss(
-        self, logits: Any, aux_logits: Any, labels: Any, *, num_classes: int, aux_weight: float
-    ) -> Any:
-        main = self.pspnet_loss(logits, labels, num_classes=num_classes, reduction="mean")
-        auxiliary = self.pspnet_loss(aux_logits, labels, num_classes=num_classes, reduction="mean")
-        return main + aux_weight * auxiliary
 
     def pspnet_predict(self, logits: Any) -> Any:
         return jnp.argmax(logits, axis=-1)

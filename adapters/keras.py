@@ -13,6 +13,7 @@ from keras import ops
 
 from lossproof import Unavailable, Unsupported
 
+from ._pspnet import PspnetTotalLoss
 from .tensorflow import TensorFlowArrays
 
 # What Keras calls the reductions.
@@ -20,7 +21,7 @@ _KERAS = {"none": "none", "sum": "sum", "mean": "sum_over_batch_size"}
 _REDUCE = {"none": lambda loss: loss, "sum": ops.sum, "mean": ops.mean}
 
 
-class KerasAdapter(TensorFlowArrays):
+class KerasAdapter(PspnetTotalLoss, TensorFlowArrays):
     """Losses are given the dtype of their inputs; Keras would cast them to float32 otherwise."""
 
     name = "keras"
@@ -133,13 +134,6 @@ class KerasAdapter(TensorFlowArrays):
             dtype=self._dtype(logits),
         )
         return loss(ops.where(resized >= num_classes, 255, resized), logits)
-
-    def pspnet_total_loss(
-        self, logits: Any, aux_logits: Any, labels: Any, *, num_classes: int, aux_weight: float
-    ) -> Any:
-        main = self.pspnet_loss(logits, labels, num_classes=num_classes, reduction="mean")
-        auxiliary = self.pspnet_loss(aux_logits, labels, num_classes=num_classes, reduction="mean")
-        return main + aux_weight * auxiliary
 
     def pspnet_predict(self, logits: Any) -> Any:
         return ops.argmax(logits, axis=-1)

@@ -11,12 +11,14 @@ import mlx.core as mx
 import mlx.nn as nn
 import numpy as np
 
-from lossproof import Adapter, Call, Unsupported
+from lossproof import Call, Unsupported
+
+from ._pspnet import PspnetTotalLoss
 
 _REDUCE = {"none": lambda loss: loss, "sum": mx.sum, "mean": mx.mean}
 
 
-class MlxAdapter(Adapter):
+class MlxAdapter(PspnetTotalLoss):
     """mlx.nn's functions and losses, and mlx.core where there is none."""
 
     name = "mlx"
@@ -138,13 +140,6 @@ class MlxAdapter(Adapter):
         if reduction == "mean":
             return mx.sum(loss) / mx.sum(kept).astype(loss.dtype)
         return _REDUCE[reduction](loss)
-
-    def pspnet_total_loss(
-        self, logits: Any, aux_logits: Any, labels: Any, *, num_classes: int, aux_weight: float
-    ) -> Any:
-        main = self.pspnet_loss(logits, labels, num_classes=num_classes, reduction="mean")
-        auxiliary = self.pspnet_loss(aux_logits, labels, num_classes=num_classes, reduction="mean")
-        return main + aux_weight * auxiliary
 
     def pspnet_predict(self, logits: Any) -> Any:
         return mx.argmax(logits, axis=-1)

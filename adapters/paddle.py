@@ -8,12 +8,14 @@ from typing import Any
 import paddle
 import paddle.nn.functional as F
 
-from lossproof import Adapter, Call
+from lossproof import Call
+
+from ._pspnet import PspnetTotalLoss
 
 _REDUCE = {"none": lambda loss: loss, "sum": paddle.sum, "mean": paddle.mean}
 
 
-class PaddleAdapter(Adapter):
+class PaddleAdapter(PspnetTotalLoss):
     """paddle.nn.functional, and Paddle's primitives where it has no function."""
 
     name = "paddle"
@@ -129,13 +131,6 @@ class PaddleAdapter(Adapter):
         resized = self.pspnet_resize_labels(labels, size=(logits.shape[1], logits.shape[2]))
         resized = paddle.where(resized >= num_classes, paddle.full_like(resized, 255), resized)
         return F.cross_entropy(logits, resized, ignore_index=255, axis=-1, reduction=reduction)
-
-    def pspnet_total_loss(
-        self, logits: Any, aux_logits: Any, labels: Any, *, num_classes: int, aux_weight: float
-    ) -> Any:
-        main = self.pspnet_loss(logits, labels, num_classes=num_classes, reduction="mean")
-        auxiliary = self.pspnet_loss(aux_logits, labels, num_classes=num_classes, reduction="mean")
-        return main + aux_weight * auxiliary
 
     def pspnet_predict(self, logits: Any) -> Any:
         return paddle.argmax(logits, axis=-1)

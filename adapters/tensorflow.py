@@ -12,6 +12,9 @@ import tensorflow as tf
 
 from lossproof import Adapter, Call, Unsupported
 
+from ._compiled import Compiled
+from ._pspnet import PspnetTotalLoss
+
 _REDUCE = {"none": lambda loss: loss, "sum": tf.reduce_sum, "mean": tf.reduce_mean}
 
 
@@ -50,7 +53,7 @@ class TensorFlowArrays(Adapter):
         return value, dict(zip(wrt, map(tf.convert_to_tensor, gradients), strict=True))
 
 
-class TensorFlowAdapter(TensorFlowArrays):
+class TensorFlowAdapter(PspnetTotalLoss, TensorFlowArrays):
     """Eager TensorFlow. Reductions are tf.reduce_mean and tf.reduce_sum, since tf.nn has none."""
 
     name = "tensorflow"
@@ -148,13 +151,6 @@ class TensorFlowAdapter(TensorFlowArrays):
             return tf.scatter_nd(kept, loss, tf.shape(resized, out_type=tf.int64))
         return _REDUCE[reduction](loss)
 
-    def pspnet_total_loss(
-        self, logits: Any, aux_logits: Any, labels: Any, *, num_classes: int, aux_weight: float
-    ) -> Any:
-        main = self.pspnet_loss(logits, labels, num_classes=num_classes, reduction="mean")
-        auxiliary = self.pspnet_loss(aux_logits, labels, num_classes=num_classes, reduction="mean")
-        return main + aux_weight * auxiliary
-
     def pspnet_predict(self, logits: Any) -> Any:
         return tf.argmax(logits, axis=-1)
 
@@ -187,24 +183,10 @@ class TensorFlowAdapter(TensorFlowArrays):
         return tf.gather(tf.transpose(pred_masks, [0, 1, 4, 2, 3]), class_ids, batch_dims=2)
 
 
-class TensorFlowXlaAdapter(TensorFlowAdapter):
+class TensorFlowXlaAdapter(Compiled, TensorFlowAdapter):
     """The same functions inside tf.function(jit_compile=True)."""
 
     name = "tensorflow-xla"
-
-    def evaluate(self, function: Call, arrays: Mapping[str, Any]) -> Any:
-        return self.step(function, ())(arrays)
-
-    def value_and_gradients(
-        self,
-        function: Call,
-        arrays: Mapping[str, Any],
-        wrt: tuple[str, ...],
-        *,
-        cotangent: Any = None,
-    ) -> tuple[Any, Mapping[str, Any]]:
-        value, gradients = self.step(function, wrt)(arrays, cotangent)
-        return value, gradients
 
     def step(self, function: Call, wrt: tuple[str, ...]) -> Callable[..., Any]:
         if not wrt:
@@ -215,10 +197,10 @@ class TensorFlowXlaAdapter(TensorFlowAdapter):
                     return forward(*arrays.values())
 
             return evaluated
-        eager = super().value_and_gradients
+        eager = TensorFlowAdapter.value_and_gradients
 
         @tf.function(jit_compile=True, autograph=False)
         def compiled(values: Mapping[str, Any], seed: Any) -> Any:
-            return eager(function, values, wrt, cotangent=seed)
+            return eager(self, function, values, wrt, cotangent=seed)
 
         return lambda arrays, cotangent=None: compiled(dict(arrays), cotangent)

@@ -12,10 +12,13 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from lossproof import Adapter, Call, Unavailable
+from lossproof import Call, Unavailable
+
+from ._compiled import Compiled
+from ._pspnet import PspnetTotalLoss
 
 
-class TorchAdapter(Adapter):
+class TorchAdapter(PspnetTotalLoss):
     """Eager PyTorch on the CPU."""
 
     name = "torch"
@@ -126,13 +129,6 @@ class TorchAdapter(Adapter):
         resized = resized.masked_fill(resized >= num_classes, 255)
         return F.cross_entropy(logits.permute(0, 3, 1, 2), resized, ignore_index=255, reduction=reduction)
 
-    def pspnet_total_loss(
-        self, logits: Any, aux_logits: Any, labels: Any, *, num_classes: int, aux_weight: float
-    ) -> Any:
-        main = self.pspnet_loss(logits, labels, num_classes=num_classes, reduction="mean")
-        auxiliary = self.pspnet_loss(aux_logits, labels, num_classes=num_classes, reduction="mean")
-        return main + aux_weight * auxiliary
-
     def pspnet_predict(self, logits: Any) -> Any:
         return logits.argmax(dim=-1)
 
@@ -159,7 +155,7 @@ class TorchAdapter(Adapter):
         return pred_masks.gather(-1, index)[..., 0]
 
 
-class TorchCompileAdapter(TorchAdapter):
+class TorchCompileAdapter(Compiled, TorchAdapter):
     """The same functions under torch.compile with its default backend, one graph per call.
 
     Every call is compiled afresh for its shapes: what a case gives must not depend on the cases
@@ -172,27 +168,13 @@ class TorchCompileAdapter(TorchAdapter):
         if not any(map(shutil.which, (os.environ.get("CXX", "g++"), "g++", "clang++"))):
             raise Unavailable("torch.compile needs a C++ compiler")
 
-    def evaluate(self, function: Call, arrays: Mapping[str, Any]) -> Any:
-        return self.step(function, ())(arrays)
-
-    def value_and_gradients(
-        self,
-        function: Call,
-        arrays: Mapping[str, Any],
-        wrt: tuple[str, ...],
-        *,
-        cotangent: Any = None,
-    ) -> tuple[Any, Mapping[str, Any]]:
-        value, gradients = self.step(function, wrt)(arrays, cotangent)
-        return value, gradients
-
     def step(self, function: Call, wrt: tuple[str, ...]) -> Callable[..., Any]:
         torch.compiler.reset()
         compiled: Any = torch.compile(function, dynamic=False)
         if not wrt:
             return lambda arrays: compiled(*arrays.values())
-        eager = super().value_and_gradients
-        return lambda arrays, cotangent=None: eager(compiled, arrays, wrt, cotangent=cotangent)
+        eager = TorchAdapter.value_and_gradients
+        return lambda arrays, cotangent=None: eager(self, compiled, arrays, wrt, cotangent=cotangent)
 
 
 class TorchCudaAdapter(TorchAdapter):

@@ -14,6 +14,7 @@ from pathlib import Path
 from types import ModuleType
 
 from lossproof.adapter import Adapter
+from lossproof.core.resources import folder
 from lossproof.core.text import suggest
 from lossproof.errors import LossproofError, Unavailable
 from lossproof.registry.deviations import Deviation, Deviations, load_deviations
@@ -115,6 +116,9 @@ def _load_builtin(name: str) -> Loaded:
 def _import_file(path: Path) -> ModuleType:
     if not path.is_file():
         raise LossproofError(f"{path}: no such adapter file")
+    if path.resolve().parent == folder("adapters"):
+        # Lossproof's own import each other: they are modules of a package wherever they are named.
+        return _import_module(f"lossproof.adapters.{path.stem}", str(path))
     name = f"lossproof_adapter_{path.stem.replace('-', '_')}"
     spec = importlib.util.spec_from_file_location(name, path.resolve())
     assert spec is not None and spec.loader is not None
