@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import ast
+import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from graphlib import TopologicalSorter
+from importlib.metadata import requires, version
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 import lossproof
 from tests.layers import LAYERS, layer
 
-ROOT = Path(lossproof.__file__).parent
+# In the checkout: what is installed has the cases and adapters inside.
+CHECKOUT = Path(__file__).parent.parent
+ROOT = CHECKOUT / "src" / "lossproof"
 MODULES = {
     ".".join(path.relative_to(ROOT.parent).with_suffix("").parts).removesuffix(".__init__"): path
     for path in ROOT.rglob("*.py")
@@ -70,3 +77,31 @@ def test_an_import_that_points_back_is_found(tmp_path: Path) -> None:
     found = [other for _, other in imports(file)]
     assert found == ["lossproof.cli.main"]
     assert layer("lossproof.core.late") <= layer(found[0])
+
+
+# What the modules of a distribution are called where it is not the distribution's own name.
+_MODULES = {"pyyaml": "yaml", "python-flint": "flint", "pytest": "_pytest"}
+
+
+def test_the_core_needs_nothing_that_is_an_extra() -> None:
+    """``lossproof run`` where nothing but the core's requirements can be imported; pytest is none of them."""
+    wanted = [Requirement(text) for text in requires("lossproof") or ()]
+    core = {need.name.lower() for need in wanted if need.marker is None}
+    extras = {need.name.lower() for need in wanted} - core - {"lossproof"}
+    assert {"pytest", "pytest-benchmark"} <= extras
+    modules = {name.replace("-", "_") for name in extras} | {_MODULES.get(name, name) for name in extras}
+    code = (
+        f"import sys; sys.modules.update(dict.fromkeys({sorted(modules)!r}))\n"
+        "from lossproof.cli.main import main\n"
+        "raise SystemExit(main(sys.argv[1:]))"
+    )
+    command = [sys.executable, "-c", code, "run", "sigmoid/ordinary", "--adapter", "numpy"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "numpy: conforms" in done.stdout
+
+
+def test_the_version_stands_in_one_place() -> None:
+    assert version("lossproof") == lossproof.__version__, "install lossproof anew: its version has changed"
+    project = (CHECKOUT / "pyproject.toml").read_text(encoding="utf-8")
+    assert not re.search(r"^version\s*=\s*\"", project, re.M)
