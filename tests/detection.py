@@ -107,12 +107,11 @@ def page() -> str:
         for mutant in MUTANTS:
             if function not in mutant.functions:
                 continue
-            cases = sorted(caught[mutant.cls.__name__, function], key=lambda c: (len(by_case[c]), c))
-            named = ", ".join(f"`{case.partition('/')[2]}`" for case in cases[:2])
+            catching = sorted(caught[mutant.cls.__name__, function], key=lambda c: (len(by_case[c]), c))
+            named = ", ".join(f"`{case.partition('/')[2]}`" for case in catching[:2])
             link = f"[{_reference(mutant.upstream)}]({mutant.upstream})" if mutant.upstream else ""
-            lines.append(
-                f"| {mutant.cls.__name__} | {mutant.kind} | {mutant.bug} | {len(cases)} | {named} | {link} |"
-            )
+            row = [mutant.cls.__name__, mutant.kind, mutant.bug, str(len(catching)), named, link]
+            lines.append(f"| {' | '.join(row)} |")
     lines += [
         "",
         "## Cases that alone catch something",

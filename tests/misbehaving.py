@@ -42,6 +42,21 @@ def close(descriptor: int) -> None:
     forever()
 
 
+def say_and(text: str, then: Callable[[], Any]) -> None:
+    say(text)
+    then()
+
+
+def say_forever(text: str) -> None:
+    for _ in range(10**6):
+        say(text)
+
+
+def not_utf_8() -> None:
+    sys.stdout.buffer.write(b'{"id": "\xff\xfe"}\n')
+    sys.stdout.flush()
+
+
 def value(**changes: Any) -> str:
     good = {"dtype": "float32", "shape": [], "data": [0.5]}
     return json.dumps({"id": number, "value": {**good, **changes}, "gradients": {"logits": good}}) + "\n"
@@ -60,11 +75,11 @@ FAULTS: dict[str, Callable[[], Any]] = {
     "garbage": lambda: say("Loading weights…\n"),
     "garbage-before-the-answer": lambda: say("warning\n" + value()),
     "empty-line": lambda: say("\n"),
-    "not-utf-8": lambda: (sys.stdout.buffer.write(b'{"id": "\xff\xfe"}\n'), sys.stdout.flush()),
-    "half-a-line-then-silence": lambda: (say('{"id": 1, "val'), forever()),
-    "half-a-line-then-exit": lambda: (say('{"id": 1, "val'), os._exit(3)),
-    "endless-line": lambda: [say("x" * 65536) for _ in range(10**6)],
-    "endless-lines": lambda: [say("{}\n" * 20000) for _ in range(10**6)],
+    "not-utf-8": not_utf_8,
+    "half-a-line-then-silence": lambda: say_and('{"id": 1, "val', forever),
+    "half-a-line-then-exit": lambda: say_and('{"id": 1, "val', lambda: os._exit(3)),
+    "endless-line": lambda: say_forever("x" * 65536),
+    "endless-lines": lambda: say_forever("{}\n" * 20000),
     "two-answers": lambda: say(value() * 2),
     "closed-output": lambda: close(1),
     "closed-input": lambda: close(0),

@@ -80,17 +80,18 @@ def test_the_total_loss_is_the_sum_of_the_adapters_own_losses(name: str) -> None
     loaded = find_adapter(name)
     if loaded.adapter is None:
         pytest.skip(str(loaded.info.skipped))
-    cls = type(loaded.adapter)
-    assert issubclass(cls, PspnetTotalLoss) and cls.pspnet_total_loss is PspnetTotalLoss.pspnet_total_loss
+    cls: Any = type(loaded.adapter)
+    assert issubclass(cls, PspnetTotalLoss)
+    assert cls.pspnet_total_loss is PspnetTotalLoss.pspnet_total_loss
 
-    class Doubled(cls):  # type: ignore[misc, valid-type]
+    class Doubled(cls):
         def pspnet_loss(self, *arrays: Any, **parameters: Any) -> Any:
             return 2 * super().pspnet_loss(*arrays, **parameters)
 
     arrays = [loaded.adapter.from_numpy(array) for array in TOTAL.exact_arrays.values()]
     once, twice = (
         float(adapter.to_numpy(adapter.pspnet_total_loss(*arrays, **TOTAL.parameters)))
-        for adapter in (loaded.adapter, Doubled())
+        for adapter in (cls(), Doubled())
     )
     assert twice == pytest.approx(2 * once, rel=1e-5) and once > 0
 

@@ -145,10 +145,11 @@ def test_explain_works_for_every_case(function: str) -> None:
     cases = [case for case in load_cases() if case.function.name == function]
     adapter = load_adapter("numpy")
     for case in cases:
-        console = Console(file=StringIO(), width=120)
+        shown = StringIO()
+        console = Console(file=shown, width=120)
         show_case(console, case)
         show_answer(console, case, adapter)
-        out = console.file.getvalue()
+        out = shown.getvalue()
         assert case.id in out and "expected value" in out
         assert all(f"{dtype} value: " in out for dtype in case.dtypes)
 

@@ -86,7 +86,7 @@ def test_flushed_subnormals_are_told_apart() -> None:
 
 def test_shape_dtype_and_type() -> None:
     expected = np.array([1.0])
-    assert "shape ()" in compare(np.float32(1), expected, TIGHT, "float32").message
+    assert "shape ()" in compare(np.asarray(np.float32(1)), expected, TIGHT, "float32").message
     assert "dtype float64" in compare(np.array([1.0]), expected, TIGHT, "float32").message
 
 

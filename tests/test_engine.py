@@ -31,7 +31,8 @@ def verdicts(adapter: Adapter, case: str = SIGMOID, deviations: Deviations = NON
 
 
 def adapter(function: Any) -> Adapter:
-    return type("Test", (NumpyAdapter,), {"sigmoid": function})()
+    made: Adapter = type("Test", (NumpyAdapter,), {"sigmoid": function})()
+    return made
 
 
 def test_pass() -> None:

@@ -10,8 +10,7 @@ from .detection import PAGE, failures, page
 from .mutants import KINDS, MUTANTS, Mutant
 
 
-def test_there_are_enough_mutants_of_every_kind_and_function() -> None:
-    assert len(MUTANTS) >= 150
+def test_there_are_mutants_of_every_kind_and_function() -> None:
     assert {name for mutant in MUTANTS for name in mutant.functions} == set(FUNCTIONS)
     assert {mutant.kind for mutant in MUTANTS} == set(KINDS)
     assert len({mutant.cls.__name__ for mutant in MUTANTS}) == len(MUTANTS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from decimal import Decimal, localcontext
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from lossproof.oracle.vacuity import NONSENSE, passing_nonsense
 CASES = {case.id: case for case in load_cases()}
 
 
-def decimal_softmax(row: list[float]) -> list[Decimal]:
+def decimal_softmax(row: Sequence[float]) -> list[Decimal]:
     powers = [Decimal(x).exp() for x in row]
     return [power / sum(powers) for power in powers]
 
@@ -29,13 +30,14 @@ def test_softmax_is_correctly_rounded() -> None:
     case = CASES["softmax/ordinary/three-classes"]
     with localcontext() as context:
         context.prec = 60
-        expected = [[float(p) for p in decimal_softmax(row)] for row in [[0.5, -1.25, 2], [3, 0, -4]]]
+        expected = [[float(p) for p in decimal_softmax(row)] for row in [[0.5, -1.25, 2.0], [3.0, 0.0, -4.0]]]
     assert evaluate(case)["value"].array().tolist() == expected
 
 
 def test_weighted_smoothed_cross_entropy_is_correctly_rounded() -> None:
     case = CASES["sparse_softmax_cross_entropy/smoothing/with-weights-mean"]
-    rows, labels = [[0.5, -1.25, 2], [1, 0.25, 1], [-3, 0, 4]], [2, 1, 0]
+    rows = [[0.5, -1.25, 2.0], [1.0, 0.25, 1.0], [-3.0, 0.0, 4.0]]
+    labels = [2, 1, 0]
     weight, epsilon = [Decimal(2), Decimal("0.5"), Decimal(4)], Decimal("0.25")
     with localcontext() as context:
         context.prec = 60

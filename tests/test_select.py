@@ -35,7 +35,7 @@ def test_what_is_not_kept_is_read_again(
     rows = results(tmp_path, *references)
     monkeypatch.setattr(select, "MAX_KEPT", 3)
     streamed = select_cases(references, [])
-    assert len(streamed) == len(kept) == len(ids) > 3
+    assert len(streamed) == len(kept) == len(ids) > select.MAX_KEPT
     assert [case.id for case in streamed] == list(streamed.ids) == ids
     assert next(iter(streamed)) is not next(iter(streamed))
     assert results(tmp_path, *references) == rows
@@ -58,7 +58,7 @@ def test_an_interrupted_run_of_many_goes_on(tmp_path: Path, monkeypatch: pytest.
 
     from lossproof.engine import runner
 
-    original = runner.run_case
+    original: Any = vars(runner)["run_case"]
     with monkeypatch.context() as patched:
         patched.setattr(runner, "run_case", interrupted)
         assert main(["run", "-a", "numpy", FOLDER, "--json", str(file)]) == 130
