@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+# pytester forgets what its runs import, and NumPy cannot be imported twice.
+import lossproof.adapters.numpy
 import pytest
+
+import lossproof.engine.runner
+import lossproof.isolation.load  # noqa: F401
 
 CASE = """\
 function: sigmoid
@@ -82,3 +87,78 @@ def test_an_unknown_adapter_is_a_usage_error(pytester: pytest.Pytester) -> None:
     result = pytester.runpytest("--adapter", "numpie")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(["*unknown adapter 'numpie'*did you mean 'numpy'*"])
+
+
+# -- somebody else's --adapter -------------------------------------------------------------------
+
+OPTION = "def pytest_addoption(parser):\n    parser.addoption('--adapter', {attributes})\n"
+THEIRS = "def test_theirs(request):\n    assert request.config.getoption('--adapter') == {value!r}\n"
+
+
+@pytest.mark.parametrize("where", ["conftest", "plugin loaded before", "plugin loaded after"])
+@pytest.mark.parametrize(
+    ("attributes", "given", "value"),
+    [("default='none'", ["--adapter", "serial"], "serial"), ("action='store_true'", ["--adapter"], True)],
+)
+def test_a_projects_own_option_is_its_own(
+    where: str,
+    attributes: str,
+    given: list[str],
+    value: object,
+    pytester: pytest.Pytester,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    make(pytester)
+    pytester.makepyfile(test_theirs=THEIRS.format(value=value))
+    option = OPTION.format(attributes=attributes)
+    arguments = [*given, "--lossproof-adapter", "numpy"]
+    if where == "conftest":
+        pytester.makeconftest(option)
+    else:
+        pytester.makepyfile(theirs=option)
+        pytester.syspathinsert()
+        if where == "plugin loaded before":
+            arguments += ["-p", "theirs"]
+        else:
+            monkeypatch.setenv("PYTEST_PLUGINS", "theirs")
+    pytester.runpytest(*arguments).assert_outcomes(passed=3)
+
+
+def test_an_option_that_is_found_while_collecting_is_no_conflict(pytester: pytest.Pytester) -> None:
+    make(pytester)
+    deep = pytester.mkdir("deep")
+    (deep / "conftest.py").write_text(OPTION.format(attributes="default='none'"), encoding="utf-8")
+    (deep / "test_deep.py").write_text("def test_deep(): pass\n", encoding="utf-8")
+    result = pytester.runpytest("--adapter", "numpy")
+    result.assert_outcomes(passed=3)
+
+
+@pytest.mark.parametrize(
+    "given", [["--adapter", "numpy"], ["--adapter=numpy"], ["--lossproof-adapter=numpy"]]
+)
+def test_the_short_name_is_the_option_where_nobody_else_has_it(
+    given: list[str], pytester: pytest.Pytester
+) -> None:
+    make(pytester)
+    result = pytester.runpytest(*given, "topic.yaml")
+    result.assert_outcomes(passed=2)
+    result.stdout.fnmatch_lines(["lossproof adapter numpy: *"])
+
+
+def test_the_value_is_not_taken_for_a_path(pytester: pytest.Pytester) -> None:
+    make(pytester)
+    pytester.makeini("[pytest]\ntestpaths = checks\n")
+    checks = pytester.mkdir("checks")
+    (checks / "conftest.py").write_text(
+        "def pytest_addoption(parser):\n    parser.addoption('--ours', action='store_true')\n"
+    )
+    (checks / "test_ours.py").write_text(
+        "def test_ours(request): assert request.config.getoption('--ours')\n"
+    )
+    pytester.runpytest("--adapter", "numpy", "--ours").assert_outcomes(passed=1)
+
+
+def test_help_names_the_option(pytester: pytest.Pytester) -> None:
+    pytester.runpytest("--help").stdout.fnmatch_lines(
+        ["*--lossproof-adapter*", "*--adapter A is short for it*"]
+    )

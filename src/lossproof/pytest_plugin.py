@@ -1,14 +1,16 @@
 """pytest plugin: case files are collected as items, one per case, adapter and dtype.
 
 ``pytest cases`` in a checkout, or any path to case files, runs them; ``--adapter`` chooses the
-backends and ``-k`` the cases.
+backends and ``-k`` the cases. The option's own name is ``--lossproof-adapter``: where another plugin
+or a conftest defines an ``--adapter``, that one is what ``--adapter`` means.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -18,19 +20,60 @@ from lossproof.errors import LossproofError
 
 # What makes a YAML file a case file; other people's YAML is left alone.
 _CASE_FILE = re.compile(r"^function:\s*\w+\s*$.*^cases:\s*$", re.M | re.S)
+_OPTION, _SHORT = "--lossproof-adapter", "--adapter"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("lossproof")
     group.addoption(
-        "--adapter",
+        _OPTION,
         action="append",
         default=[],
         metavar="A",
-        help="lossproof adapter to test: a name, path/to/file.py[:Class] or module:Class "
-        "(may be repeated; default: the ini option lossproof_adapters, or every installed backend)",
+        help="lossproof adapter to test: a name, path/to/file.py[:Class], module:Class or a command "
+        "(may be repeated; default: the ini option lossproof_adapters, or every installed backend). "
+        f"{_SHORT} A is short for it where nobody else defines that option",
     )
     parser.addini("lossproof_adapters", "adapters to test unless --adapter is given", type="args")
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_load_initial_conftests(
+    early_config: pytest.Config, parser: pytest.Parser, args: list[str]
+) -> Generator[None]:
+    """Read ``--adapter`` as this plugin's option, unless it is somebody else's.
+
+    It is rewritten rather than registered: pytest refuses whoever registers a taken name second, which
+    would be the project. By the end of this hook all plugins and initial conftests have had their say,
+    and the command line is not parsed yet.
+    """
+    known = early_config.known_args_namespace
+    if _is_free(parser):
+        # Until then its value passes for a path. One that does not exist would only hide testpaths.
+        known.file_or_dir = [
+            path for path in known.file_or_dir if path not in _values(args) or Path(path).exists()
+        ]
+    yield
+    if _is_free(parser):
+        args[:] = _rewritten(args)
+
+
+def _is_free(parser: pytest.Parser) -> bool:
+    """Whether nobody has defined ``--adapter``."""
+    try:
+        _, unknown = parser.parse_known_and_unknown_args([_SHORT])
+    except pytest.UsageError:  # it is known, and wants a value
+        return False
+    return _SHORT in unknown
+
+
+def _rewritten(args: list[str]) -> list[str]:
+    end = args.index("--") if "--" in args else len(args)
+    return [re.sub(rf"^{_SHORT}(?==|$)", _OPTION, arg) for arg in args[:end]] + args[end:]
+
+
+def _values(args: list[str]) -> list[str]:
+    return [value for option, value in pairwise(args) if option == _SHORT]
 
 
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
@@ -46,7 +89,7 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Col
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:
-    if not config.getoption("--adapter") and not _wants_cases(config):
+    if not config.getoption(_OPTION) and not _wants_cases(config):
         return []
     lines = []
     for reference in _references(config):
@@ -73,7 +116,7 @@ def _wants_cases(config: pytest.Config) -> bool:
 def _references(config: pytest.Config) -> list[str]:
     from lossproof.registry.find import available_names
 
-    given: list[str] = config.getoption("--adapter") or config.getini("lossproof_adapters")
+    given: list[str] = config.getoption(_OPTION) or config.getini("lossproof_adapters")
     return given or available_names()
 
 
@@ -97,7 +140,7 @@ class CaseFile(pytest.File):
             cases = load_file(self.path)
         except LossproofError as error:
             raise self.CollectError(str(error)) from None
-        explicit = bool(self.config.getoption("--adapter"))
+        explicit = bool(self.config.getoption(_OPTION))
         for reference in _references(self.config):
             loaded = _load(reference)
             if loaded.adapter is None and not explicit:
