@@ -14,7 +14,8 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("oracle",),
     ("repro", "bench", "fuzz"),
     ("site",),
-    ("checking", "completeness", "pytest_plugin"),
+    ("session",),
+    ("checking", "completeness", "running", "pytest_plugin"),
     ("cli",),
     ("__main__",),
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from io import StringIO
@@ -13,13 +14,15 @@ import jsonschema
 import pytest
 from rich.console import Console
 
+import lossproof
 from lossproof.case.read import load_cases
-from lossproof.cli.explain import show_answer, show_case
-from lossproof.cli.main import main
+from lossproof.cli.case_view import show_answer, show_case
+from lossproof.cli.main import COMMANDS, main
 from lossproof.core.functions import FUNCTIONS
 from lossproof.core.resources import folder
 from lossproof.isolation.load import load_adapter
 from lossproof.repro.script import reproduce
+from lossproof.results.journal import Journal
 
 FAULTY = """
 from lossproof.adapters.numpy import NumpyAdapter
@@ -202,15 +205,25 @@ def test_a_repro_of_a_wrong_backend_says_so(capsys: pytest.CaptureFixture[str], 
     assert done.returncode == 1 and "value: DEVIATES" in done.stdout
 
 
-def test_help_imports_no_framework() -> None:
+@pytest.mark.parametrize("arguments", [[], *([name] for name in COMMANDS)], ids=" ".join)
+def test_help_is_light(arguments: list[str]) -> None:
+    """No command's help needs NumPy, rich or a framework; the list of commands not even their modules."""
     code = (
-        "import sys; sys.argv = ['lossproof', '--help']\n"
-        "from lossproof.cli.main import main\n"
-        "try: main()\nexcept SystemExit: pass\n"
-        "heavy = {'torch', 'tensorflow', 'jax', 'keras', 'numpy', 'rich'} & set(sys.modules)\n"
-        "assert not heavy, heavy"
+        "import sys\nfrom lossproof.cli.main import main\n"
+        "try: main([*sys.argv[1:], '--help'])\nexcept SystemExit as end: assert end.code == 0\n"
+        "heavy = {'torch', 'tensorflow', 'jax', 'numpy', 'yaml', 'rich', 'pytest'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+        "ours = {m for m in sys.modules if m.startswith('lossproof.cli.')} - {'lossproof.cli.main'}\n"
+        "assert sys.argv[1:] or not ours, ours\n"
     )
-    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert arguments or re.findall(r"^    (\S+)", done.stdout, re.M) == list(COMMANDS)
+
+
+def test_the_package_is_a_command() -> None:
+    done = subprocess.run([sys.executable, "-m", "lossproof", "--version"], capture_output=True, text=True)
+    assert done.returncode == 0 and done.stdout == f"lossproof {lossproof.__version__}\n"
 
 
 def test_deviations_are_checked_against_all_cases_whatever_the_dtype(
@@ -231,3 +244,159 @@ def test_deviations_are_checked_against_all_cases_whatever_the_dtype(
     path.write_text(listed.replace("hundred", "hundredth"), encoding="utf-8")
     code, _, err = status(capsys, *arguments)
     assert code == 2 and "no case" in err
+
+
+# -- what is written, and when --------------------------------------------------------------------
+
+NO_CASE = """
+deviations:
+  - id: x
+    clause: SG-1
+    condition: c
+    observed: o
+    expected: e
+    versions: any
+    upstream: none known
+    where:
+      - cases: [sigmoid/ordinary/absent]
+"""
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["-a", "numpy", "-a", "nosuch"],
+        ["-a", "nosuch", "--isolate"],
+        ["-a", "numpy", "-a", "broken.py"],
+        ["-a", "numpy", "-a", "broken.py", "--isolate"],
+        ["-a", "numpy", "-a", "listed.py"],
+        ["-a", "numpy", "-a", "lossproof.adapters.numpy:NumpyAdapter"],
+        ["-a", "numpy", "-a", "./absent --flag"],
+        ["-a", "numpy", "--baseline", "absent.json"],
+        ["-a", "numpy", "--dtype", "float23"],
+        ["-a", "numpy", "no/such/case"],
+        ["-a", "numpy", "--junit", "."],
+        ["-a", "numpy", "--badge", "absent/b.svg"],
+    ],
+    ids=" ".join,
+)
+def test_bad_usage_leaves_every_file_alone(
+    arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("broken.py").write_text("1 / 0", encoding="utf-8")
+    adapter = "from lossproof import Adapter\nclass Listed(Adapter):\n    name = 'listed'\n"
+    Path("listed.py").write_text(adapter, encoding="utf-8")
+    Path("listed.deviations.yaml").write_text(NO_CASE, encoding="utf-8")
+    kept = {name: f"good {name}" for name in ("r.json", "r.json.partial", "r.xml", "b.svg")}
+    for name, text in kept.items():
+        Path(name).write_text(text, encoding="utf-8")
+    files = ["--json", "r.json", "--junit", "r.xml", "--badge", "b.svg"]
+    code, out, err = status(capsys, "run", *files, *arguments)
+    assert code == 2 and not out and len(err.splitlines()) == 1
+    assert {name: Path(name).read_text(encoding="utf-8") for name in kept} == kept
+
+
+def test_results_of_another_version_are_not_mixed_in_nor_overwritten(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    adapter = (
+        "from lossproof.adapters.numpy import NumpyAdapter\nclass A(NumpyAdapter):\n    name = 'a'\n"
+        "    version = '{}'\n    def __init__(self): pass\n"
+    )
+    Path("a.py").write_text(adapter.format(1), encoding="utf-8")
+    command = ["run", "sigmoid/ordinary", "-a", "numpy", "-a", "a.py", "--json", "r.json"]
+    assert status(capsys, *command)[0] == 0
+    Path("other.json").write_text("good", encoding="utf-8")
+    info = {"name": "a", "backend": "a", "version": "0", "device": "cpu", "reference": "a.py"}
+    stale = json.dumps({"adapter": info}).encode()
+    monkeypatch.setattr(Journal, "close", lambda self, complete: None)
+    assert status(capsys, *command)[0] == 0  # leaves r.json.partial, whose head is right
+    partial = Path("r.json.partial").read_bytes().splitlines()
+    Path("other.json.partial").write_bytes(partial[0] + b"\n" + stale + b"\n")
+    monkeypatch.undo()
+    monkeypatch.chdir(tmp_path)
+    code, _, err = status(capsys, *command[:-1], "other.json", "--resume")
+    assert code == 2 and "was begun with a 0" in err
+    assert Path("other.json").read_text(encoding="utf-8") == "good"
+
+
+# -- names and files ------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def shadows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working folder whose files are called like functions, cases and adapters."""
+    monkeypatch.chdir(tmp_path)
+    one = "function: sigmoid\nabout: x\ncases:\n  - id: half\n    clause: SG-1\n    level: required\n"
+    one += "    why: x\n    dtypes: [float32]\n    inputs: {logits: 0}\n"
+    for folder_name in ("softmax", "mine"):
+        (tmp_path / folder_name / "special").mkdir(parents=True)
+        (tmp_path / folder_name / "special" / "mine.yaml").write_text(one, encoding="utf-8")
+    assert main(["certify", "mine", "./softmax", "--write", "-j", "1"]) == 0
+    for name in ("torch", "mlx", "mine-too"):
+        program = tmp_path / name
+        program.write_text("#!/bin/sh\nexit 3\n", encoding="utf-8")
+        program.chmod(0o755)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("reference", "functions"),
+    [
+        ("softmax", {"softmax"}),
+        ("softmax/special", {"softmax"}),
+        ("./softmax", {"sigmoid"}),
+        ("softmax/", {"sigmoid"}),
+        ("softmax/special/mine.yaml", {"sigmoid"}),
+        ("mine", {"sigmoid"}),
+    ],
+)
+def test_names_of_cases_win_over_files(
+    reference: str, functions: set[str], shadows: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert status(capsys, "run", reference, "-a", "numpy", "--json", "r.json")[0] == 0
+    assert {record.function for record in lossproof.Results.from_json("r.json")} == functions
+
+
+def test_certify_takes_names_before_files(shadows: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    own = sum(case.id.startswith("softmax/special/") for case in load_cases())
+    assert own > 1
+    assert status(capsys, "certify", "softmax/special", "-j", "1")[1].startswith(f"{own} cases")
+    assert status(capsys, "certify", "./softmax/special", "-j", "1")[1].startswith("1 cases")
+
+
+def test_names_of_adapters_win_over_executables(shadows: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert load_adapter("torch").info.backend == "torch"
+    assert load_adapter("mlx").info.backend == "mlx"
+    code, out, _ = status(capsys, "run", "sigmoid/ordinary", "-a", "./torch")
+    assert code == 1 and "./torch" in out and "exit status 3" in out
+    code, _, err = status(capsys, "run", "-a", "mine-too")
+    assert code == 2 and "unknown adapter 'mine-too'" in err and "write ./mine-too" in err
+
+
+# -- quiet ----------------------------------------------------------------------------------------
+
+
+def test_quiet_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, err = status(capsys, "run", "sigmoid/ordinary", "-a", "numpy", "-q")
+    assert code == 0 and not err
+    assert re.fullmatch(r"numpy: conforms; \d+ outputs in \d+\.\d s\n", out)
+
+
+def test_quiet_lists_what_fails(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    adapter = tmp_path / "f.py"
+    adapter.write_text(FAULTY, encoding="utf-8")
+    command = ["run", "sigmoid/ordinary", "-a", "numpy", "-a", str(adapter), "-a", "torch-cuda"]
+    code, out, _ = status(capsys, *command, "--quiet")
+    assert code == 1
+    first, *listed, last = out.splitlines()
+    assert first == "faulty <&>" and all(" fail  sigmoid/ordinary/" in line for line in listed)
+    assert re.match(rf"numpy: conforms; faulty <&>: {len(listed)} failures; torch-cuda: ", last)
+
+
+def test_quiet_and_verbose_exclude_each_other() -> None:
+    with pytest.raises(SystemExit) as error:
+        main(["run", "-q", "-v"])
+    assert error.value.code == 2

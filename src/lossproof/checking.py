@@ -12,7 +12,7 @@ from lossproof.adapter import Adapter, Call
 from lossproof.case.model import Case
 from lossproof.case.read import load_cases
 from lossproof.core.functions import FUNCTIONS, Function
-from lossproof.core.text import suggest
+from lossproof.core.text import require
 from lossproof.core.verdicts import FAILURES, Verdict
 from lossproof.engine.judge import run_case
 from lossproof.engine.record import Record
@@ -63,8 +63,7 @@ def check(
             expected, actual and allowed error, and ULPs.
         LossproofError: an unknown name, a framework that is missing, or no case left to run.
     """
-    if name not in FUNCTIONS:
-        raise LossproofError(f"unknown function {name!r}{suggest(name, FUNCTIONS)}")
+    require("function", name, FUNCTIONS)
     definition = FUNCTIONS[name]
     adapter = _adapter(function, definition, framework, gradient)
     chosen = [

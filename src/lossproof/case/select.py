@@ -5,13 +5,14 @@ from __future__ import annotations
 import fnmatch
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from itertools import groupby
 from pathlib import Path
 
 from lossproof.case.model import Case
 from lossproof.case.read import iterate_cases, load_cases, load_file
 from lossproof.core.functions import FUNCTIONS
-from lossproof.core.text import suggest
+from lossproof.core.text import require, suggest
 from lossproof.errors import LossproofError
 
 # So many cases stay in memory; of more, only the ids do, and their files are read again when needed.
@@ -78,36 +79,49 @@ def _chosen(listed: Sequence[str], dtypes: Sequence[str]) -> list[str]:
 def select_cases(references: Sequence[str], functions: Sequence[str]) -> Selection:
     """Choose the cases that ``references`` name, all of lossproof's own when there is none.
 
-    A reference is a file or folder of case files, a case id, or the beginning of ids
-    (``softmax``, ``softmax/limits``), with ``*`` and ``?`` as wildcards.
+    A reference is a case id or the beginning of ids (``softmax``, ``softmax/limits``), with ``*`` and
+    ``?`` as wildcards, or a file or folder of case files. What names cases of lossproof's own is a
+    name even where a file is called so; ``./softmax`` is the file.
 
     Raises:
         LossproofError: a reference matches nothing, or a function is unknown.
     """
     for function in functions:
-        if function not in FUNCTIONS:
-            raise LossproofError(f"unknown function {function!r}{suggest(function, FUNCTIONS)}")
+        require("function", function, FUNCTIONS)
 
     def wanted(cases: Iterable[Case]) -> Iterator[Case]:
         return (case for case in cases if not functions or case.function.name in functions)
 
-    paths = [Path(reference) for reference in references if Path(reference).exists()]
-    names = [reference for reference in references if not Path(reference).exists()]
+    own = cache(load_cases)
+
+    def names_cases(reference: str) -> bool:
+        if marked_as_path(reference) and Path(reference).exists():
+            return False
+        if reference.split("/")[0] in FUNCTIONS and any(_matches(case.id, reference) for case in own()):
+            return True
+        return not Path(reference).exists()
+
+    names = [reference for reference in references if names_cases(reference)]
+    paths = [Path(reference) for reference in references if reference not in names]
     selected = Selection()
     if paths:
         selected.add(wanted(iterate_cases(paths)))
     if names or not references:
-        own = load_cases()
         for name in names or ["*"]:
-            matches = [case for case in own if _matches(case.id, name)]
+            matches = [case for case in own() if _matches(case.id, name)]
             if not matches:
                 raise LossproofError(
-                    f"no case {name!r}{suggest(name, [case.id for case in own])}, and no such file"
+                    f"no case {name!r}{suggest(name, [case.id for case in own()])}, and no such file"
                 )
             selected.add(wanted(matches))
     if not len(selected):
         raise LossproofError("no case is left after --function")
     return selected
+
+
+def marked_as_path(reference: str) -> bool:
+    """Whether a reference is written as a path is: ``./softmax``, ``/tmp/x``, ``softmax/``, ``x.yaml``."""
+    return reference.startswith((".", "/")) or reference.endswith(("/", ".yaml"))
 
 
 def _matches(case_id: str, name: str) -> bool:

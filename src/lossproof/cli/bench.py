@@ -6,26 +6,65 @@ import argparse
 import json
 import os
 import sys
-from collections import Counter
-from collections.abc import Mapping
-from itertools import groupby
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
-
-from lossproof.bench.compare import compare, read
-from lossproof.bench.session import Plan, measure
-from lossproof.bench.stats import paired
-from lossproof.bench.workload import workloads
+from lossproof.cli.arguments import add_adapters, add_dtypes, positive, seconds
 from lossproof.errors import InputError, LossproofError
 from lossproof.registry.choice import Choice
-from lossproof.registry.find import available_names
+
+if TYPE_CHECKING:
+    from lossproof.bench.session import Plan
+
+DESCRIPTION = (
+    "Each backend runs in a process of its own, which is started several times, the order "
+    "changes every round, inputs are rotated through more memory than caches hold, and in each round as "
+    "many bytes are copied. The first call, with its compilation, is timed apart. Exit status 1: "
+    "--compare found something slower."
+)
 
 
-def bench(options: argparse.Namespace) -> int:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "workloads", nargs="*", metavar="WORKLOAD",
+        help="workloads whose names contain this (default: all; lossproof list --workloads)",
+    )  # fmt: skip
+    add_adapters(parser)
+    add_dtypes(parser)
+    parser.add_argument(
+        "--threads", default="1,all", metavar="N,…", help="thread counts, one after another (default: 1,all)"
+    )
+    parser.add_argument(
+        "--starts", type=positive, default=5, metavar="N",
+        help="how often each process is started anew; intervals need two (default: 5)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--rounds", type=positive, default=25, metavar="N",
+        help="rounds of samples in all starts together, at most (default: 25)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--seconds", type=seconds, default=2.0, metavar="S",
+        help="time for the slowest backend of a workload, which limits the rounds (default: 2)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--json", type=Path, metavar="FILE", help="write all samples, as pytest-benchmark does"
+    )
+    parser.add_argument(
+        "--compare", type=Path, metavar="OLD", help="an earlier --json: say what became slower or faster"
+    )
+    parser.add_argument(
+        "--load", type=Path, metavar="FILE", help="show or compare this file; measure nothing"
+    )
+
+
+def main(options: argparse.Namespace) -> int:
     """Measure (or load), show, and compare; exit status 1 if something is slower."""
+    from rich.console import Console
+
+    from lossproof.bench.compare import read
+    from lossproof.bench.session import measure
+    from lossproof.cli.bench_view import show, show_comparison
+
     old = read(options.compare) if options.compare else None
     if options.json and not options.json.resolve().parent.is_dir():
         raise InputError(options.json, None, "cannot be written: no such folder")
@@ -36,11 +75,15 @@ def bench(options: argparse.Namespace) -> int:
         if options.json:
             options.json.write_text(json.dumps(document, allow_nan=False) + "\n", encoding="utf-8")
     console = Console(width=None if sys.stdout.isatty() else 130)
-    _show(console, document)
-    return _show_comparison(console, old, document) if old else 0
+    show(console, document)
+    return show_comparison(console, old, document) if old else 0
 
 
 def _plan(options: argparse.Namespace) -> Plan:
+    from lossproof.bench.session import Plan
+    from lossproof.bench.workload import workloads
+    from lossproof.registry.find import available_names
+
     chosen = workloads(options.workloads, options.dtype)
     if not chosen:
         names = ", ".join(dict.fromkeys(work.name for work in workloads()))
@@ -60,41 +103,3 @@ def _plan(options: argparse.Namespace) -> Plan:
         options.rounds,
         options.seconds,
     )
-
-
-def _show(console: Console, document: Mapping[str, Any]) -> None:
-    for group, rows in groupby(document["benchmarks"], key=lambda row: row["group"]):
-        table = Table(title=escape(group), title_justify="left", box=None, pad_edge=False)
-        table.add_column("backend")
-        table.add_column("direction")
-        for heading in ("median ms", "quartiles", "copy/time", "first call s", "peak MiB", "result"):
-            table.add_column(heading, justify="right")
-        for row in rows:
-            stats, extra = row["stats"], row["extra_info"]
-            limit = paired(extra["copy_s"], stats["data"], extra["starts"])
-            peak = extra.get("peak_bytes")
-            wrong = [f"{name} {verdict}" for name, verdict in extra["verdicts"].items() if verdict != "pass"]
-            table.add_row(
-                escape(extra["backend"]), extra["direction"], f"{1e3 * stats['median']:.3f}",
-                f"{1e3 * stats['q1']:.3f}–{1e3 * stats['q3']:.3f}", escape(limit.text()),
-                f"{extra['first_call_s']:.3f}", "" if peak is None else f"{peak / 2**20:.1f}",
-                escape(", ".join(wrong) or "right"),
-            )  # fmt: skip
-        console.print(table)
-        console.print()
-    for problem in document["problems"]:
-        console.print(escape(problem), style="yellow")
-
-
-def _show_comparison(console: Console, old: Mapping[str, Any], new: Mapping[str, Any]) -> int:
-    found = list(compare(old, new))
-    if not found:
-        raise LossproofError("the two files have no backend and workload in common")
-    for entry in sorted(found, key=lambda entry: -entry.interval.low):
-        if entry.verdict != "no difference seen":
-            adapter, workload, direction, threads = entry.key
-            text = f"{entry.verdict}: {adapter}, {workload}, {direction}, {threads} thread(s): new/old "
-            console.print(escape(text + entry.interval.text()))
-    counts = Counter(entry.verdict for entry in found)
-    console.print(", ".join(f"{count} {verdict}" for verdict, count in counts.items()))
-    return 1 if counts["slower"] else 0

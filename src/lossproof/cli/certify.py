@@ -7,19 +7,27 @@ import sys
 import time
 from pathlib import Path
 
-from lossproof.cli.terminal import progress
+from lossproof.cli.arguments import add_cases, positive
 from lossproof.core.resources import folder
 from lossproof.core.text import suggest
 from lossproof.errors import LossproofError
-from lossproof.oracle.certify import certify as certify_files
 
 
-def certify(options: argparse.Namespace) -> int:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_cases(parser)
+    parser.add_argument("--write", action="store_true", help="store what is new or different")
+    parser.add_argument("--jobs", "-j", type=positive, metavar="N", help="processes (default: one per core)")
+
+
+def main(options: argparse.Namespace) -> int:
     """Certify and print problems and a summary; status 1 when anything differs."""
+    from lossproof.cli.terminal import progress
+    from lossproof.oracle.certify import certify
+
     paths = [_path(reference) for reference in options.cases] or [folder("cases")]
     start = time.perf_counter()
     with progress("certifying") as update:
-        certificates, problems = certify_files(paths, options.write, options.jobs, update)
+        certificates, problems = certify(paths, options.write, options.jobs, update)
     seconds = time.perf_counter() - start
     for problem in problems:
         print(problem, file=sys.stderr)
@@ -34,12 +42,14 @@ def certify(options: argparse.Namespace) -> int:
 
 
 def _path(reference: str) -> Path:
-    path = Path(reference)
+    from lossproof.case.select import marked_as_path
+
+    own, path = folder("cases"), Path(reference)
+    if not (marked_as_path(reference) and path.exists()):
+        for candidate in (own / reference, own / f"{reference}.yaml"):
+            if candidate.exists():
+                return candidate
     if path.exists():
         return path
-    own = folder("cases")
-    for candidate in (own / reference, own / f"{reference}.yaml"):
-        if candidate.exists():
-            return candidate
     names = [str(p.relative_to(own).with_suffix("")) for p in own.rglob("*.yaml")]
     raise LossproofError(f"no case file {reference!r}{suggest(reference, names)}")

@@ -4,76 +4,31 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from pathlib import Path
 
-from lossproof.results.diff import KINDS, MEANING, Change, compare_runs, versions
-from lossproof.results.file import Results, read_json
-
-MAX_ROWS = 100
+DESCRIPTION = "Compare two results files. Exit status 1: something got worse."
 
 
-def diff(options: argparse.Namespace) -> int:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("old", type=Path, metavar="OLD", help="results of the earlier run")
+    parser.add_argument("new", type=Path, metavar="NEW", help="results of the later run")
+    parser.add_argument(
+        "--format", choices=("text", "markdown", "json"), default="text",
+        help="text, markdown (for a comment on a pull request) or json",
+    )  # fmt: skip
+
+
+def main(options: argparse.Namespace) -> int:
     """Print what changed; exit status 1 if anything got worse."""
+    from lossproof.cli.diff_view import markdown, text
+    from lossproof.results.diff import compare_runs
+    from lossproof.results.file import read_json
+
     old, new = read_json(options.old), read_json(options.new)
     changes = compare_runs(old.records, new.records)
     if options.format == "json":
         print(json.dumps({"changes": [change.to_json() for change in changes]}, indent=1, allow_nan=False))
     else:
-        lines = _markdown if options.format == "markdown" else _text
+        lines = markdown if options.format == "markdown" else text
         print("\n".join(lines(old, new, changes)))
     return 1 if any(change.kind == "worse" for change in changes) else 0
-
-
-def _backends(old: Results, new: Results) -> Iterator[str]:
-    before, after = versions(old), versions(new)
-    for name in dict.fromkeys([*before, *after]):
-        was, now = before.get(name), after.get(name)
-        if was is None or now is None:
-            yield f"{name}: {'new' if was is None else 'gone'}"
-        elif (was.version, was.device) != (now.version, now.device):
-            yield f"{name}: {was.version} ({was.device}) → {now.version} ({now.device})"
-
-
-def _counts(changes: Sequence[Change]) -> str:
-    counts = Counter(change.kind for change in changes)
-    return ", ".join(f"{counts[kind]} {kind}" for kind in KINDS if counts[kind]) or "no change"
-
-
-def _text(old: Results, new: Results, changes: Sequence[Change]) -> Iterator[str]:
-    yield from _backends(old, new)
-    for kind in KINDS:
-        own = [change for change in changes if change.kind == kind]
-        if own:
-            yield f"\n{len(own)} {MEANING[kind]}"
-        for change in own[:MAX_ROWS]:
-            r = change.record
-            yield f"  {r.adapter}  {r.case} {r.dtype} {r.output}  ({r.clause})  {change.text()}"
-        if len(own) > MAX_ROWS:
-            yield f"  … and {len(own) - MAX_ROWS} more; --format json has them all"
-    yield f"\n{_counts(changes)}"
-
-
-def _markdown(old: Results, new: Results, changes: Sequence[Change]) -> Iterator[str]:
-    yield f"### lossproof: {_counts(changes)}"
-    yield from ("", *(f"- {_cell(line)}" for line in _backends(old, new)))
-    for kind in KINDS:
-        own = [change for change in changes if change.kind == kind]
-        if not own:
-            continue
-        opened = " open" if kind == "worse" else ""
-        yield f"\n<details{opened}><summary>{len(own)} {MEANING[kind]}</summary>\n"
-        yield "| backend | case | dtype | output | clause | |\n| --- | --- | --- | --- | --- | --- |"
-        for change in own[:MAX_ROWS]:
-            r = change.record
-            cells = (r.adapter, f"`{r.case}`", r.dtype, r.output, r.clause, change.text())
-            yield f"| {' | '.join(map(_cell, cells))} |"
-        if len(own) > MAX_ROWS:
-            yield f"\n… and {len(own) - MAX_ROWS} more"
-        yield "\n</details>"
-
-
-def _cell(text: str) -> str:
-    """Text of a results file as text of a table: it comes from anyone."""
-    escaped = text.replace("&", "&amp;").replace("<", "&lt;").replace("|", "\\|").replace("@", "&#64;")
-    return " ".join(escaped.split())

@@ -4,33 +4,27 @@ from __future__ import annotations
 
 import argparse
 import sys
-import warnings
-from typing import Any
 
-import numpy as np
-from rich.console import Console
-from rich.text import Text
-
-from lossproof.case.expected import Expected, Sketch, Tolerance
-from lossproof.case.inputs import is_description
-from lossproof.case.model import Case
-from lossproof.case.select import select_cases
-from lossproof.cli.terminal import STYLES
-from lossproof.core.clauses import clauses
-from lossproof.core.text import display
-from lossproof.core.verdicts import Verdict
-from lossproof.engine.judge import records
-from lossproof.engine.proof import ask_proven
-from lossproof.isolation.load import load_adapter
+from lossproof.cli.arguments import add_adapters, add_case
 from lossproof.registry.choice import Choice
-from lossproof.registry.find import available_names
-from lossproof.registry.loaded import Loaded
 
 MAX_CASES = 20
 
 
-def explain(options: argparse.Namespace) -> int:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_case(parser, several=True)
+    add_adapters(parser)
+
+
+def main(options: argparse.Namespace) -> int:
     """Print what a case says and what each backend makes of it."""
+    from rich.console import Console
+
+    from lossproof.case.select import select_cases
+    from lossproof.cli.case_view import show_answer, show_case
+    from lossproof.isolation.load import load_adapter
+    from lossproof.registry.find import available_names
+
     console = Console(width=None if sys.stdout.isatty() else 120)
     cases = list(select_cases([options.case], []))
     choices = options.adapter or [Choice(name) for name in available_names()]
@@ -42,82 +36,3 @@ def explain(options: argparse.Namespace) -> int:
     if len(cases) > MAX_CASES:
         console.print(f"… and {len(cases) - MAX_CASES} more cases")
     return 0
-
-
-def show_case(console: Console, case: Case) -> None:
-    clause = clauses()[case.clause]
-    console.print()
-    console.print(Text(case.id, style="bold"), f"({case.level})", highlight=False)
-    console.print(f"{display(case.path)}:{case.line}", style="dim", highlight=False)
-    rows = [
-        ("about", case.about),
-        ("why", case.why),
-        ("clause", f"{clause.id} ({clause.page}): {clause.text}"),
-        ("dtypes", ", ".join(case.dtypes)),
-        *((name, _show_input(spec)) for name, spec in case.inputs.items()),
-        *((name, str(value)) for name, value in case.parameters.items()),
-    ]
-    if case.cotangent is not None:
-        rows.append(("cotangent", _show_input(case.cotangent)))
-    for name, layout in case.layout.items():
-        rows.append((name, f"laid out {layout} in memory"))
-    for name, item in (case.expected or {}).items():
-        rows.append((f"expected {name}", _show_expected(item)))
-        bound = case.tolerances.get(name)
-        if bound is not None:
-            rows.append(("  tolerance", _show_tolerance(bound)))
-    for variant in case.variants:
-        outcome = "raises" if variant.raises else f"gives {variant.outputs}"
-        rows.append(("permitted too", f"{variant.name}: {outcome}"))
-    for label, text in rows:
-        console.print(Text(f"{label:>20}  ", style="cyan"), Text(text), sep="", end="\n")
-
-
-def _show_input(spec: Any) -> str:
-    return str(dict(spec)) if is_description(spec) else _compact(spec)
-
-
-def _show_expected(item: Expected) -> str:
-    if isinstance(item, Sketch):
-        return f"{item.shape}, stored as {item.sums.size} certified sums"
-    return _compact(item)
-
-
-def _show_tolerance(bound: Tolerance) -> str:
-    terms = [f"{_compact(bound.u)}·u"]
-    if bound.a.any():
-        terms.append(f"{_compact(bound.a)}·a")
-    return " + ".join([*terms, f"{bound.eta:g}·η"]) + (" per sum" if bound.sample is not None else "")
-
-
-def _compact(values: Any) -> str:
-    text = np.array2string(np.asarray(values), threshold=24, separator=", ", max_line_width=90, precision=17)
-    return text.replace("\n", "\n" + " " * 22)
-
-
-def show_answer(console: Console, case: Case, loaded: Loaded) -> None:
-    console.print()
-    info = loaded.info
-    console.print(Text(f"{info.name}  ({info.backend} {info.version}, {info.device})", style="bold"))
-    if loaded.adapter is None:
-        console.print(f"  skipped: {info.skipped}", style="dim", highlight=False)
-        return
-    for dtype in case.dtypes:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            answer = ask_proven(loaded.adapter, case, dtype)
-            judged = records(case, dtype, info.name, answer, loaded.deviations)
-        for record in judged:
-            verdict = record.verdict + (f" ({record.variant})" if record.variant else "")
-            line = Text(f"  {dtype:>8} {record.output}: ")
-            line.append(verdict, style=STYLES[record.verdict])
-            if record.error is not None and record.allowed:
-                line.append(f", error {record.error:.3g} of {record.allowed:.3g} allowed", "dim")
-                if record.error_ulp is not None:
-                    line.append(f", {record.error_ulp:.3g} ULP", "dim")
-            console.print(line)
-            if record.output in answer.outputs:
-                console.print(" " * 11 + _compact(answer.outputs[record.output]), highlight=False,
-                              markup=False)  # fmt: skip
-            if record.message and record.verdict not in (Verdict.PASS,):
-                console.print(" " * 11 + record.message, style="dim", highlight=False, markup=False)

@@ -4,24 +4,49 @@ from __future__ import annotations
 
 import argparse
 import time
+from pathlib import Path
 
 from lossproof.adapter import ALL_DTYPES
-from lossproof.cli.terminal import progress
+from lossproof.cli.arguments import add_adapter, add_dtypes, add_functions, seconds
 from lossproof.core.functions import FUNCTIONS
-from lossproof.core.text import display, suggest
+from lossproof.core.text import display, require
 from lossproof.errors import LossproofError
-from lossproof.isolation.load import load_adapter
-from lossproof.oracle.balls import require_flint
+
+DESCRIPTION = (
+    "Property-based search: draws inputs, dtypes, shapes and parameters where these "
+    "functions break, compares with the oracle, checks metamorphic laws, shrinks what fails and writes "
+    "it as a certified case. Exit status 1: something was found under a clause that has no recorded "
+    "deviation."
+)
 
 
-def fuzz(options: argparse.Namespace) -> int:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_adapter(parser)
+    add_functions(parser)
+    add_dtypes(parser)
+    parser.add_argument(
+        "--seconds", "-s", type=seconds, default=60.0, metavar="S", help="how long to search (default: 60)"
+    )
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="first seed (default: 0)")
+    parser.add_argument(
+        "--out", "-o", type=Path, default=Path("lossproof-fuzz"), metavar="DIR",
+        help="where cases are written (default: lossproof-fuzz)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--recommended", action="store_true", help="count misses of what is only recommended, too"
+    )
+
+
+def main(options: argparse.Namespace) -> int:
     """Search, write what fails, say how fast it went; status 1 when something new was found."""
-    for value, known, what in (
-        *((name, FUNCTIONS, "function") for name in options.function),
-        *((name, ALL_DTYPES, "dtype") for name in options.dtype),
-    ):
-        if value not in known:
-            raise LossproofError(f"unknown {what} {value!r}{suggest(value, known)}")
+    for name in options.function:
+        require("function", name, FUNCTIONS)
+    for name in options.dtype:
+        require("dtype", name, ALL_DTYPES)
+    from lossproof.cli.terminal import progress
+    from lossproof.isolation.load import load_adapter
+    from lossproof.oracle.balls import require_flint
+
     require_flint()
     try:
         from lossproof.fuzz.search import Search
@@ -55,11 +80,11 @@ def fuzz(options: argparse.Namespace) -> int:
             print(f"{display(path)}: {signature.clause} {finding.dtype} {signature.output}: "
                   f"{finding.message}{known_as}", flush=True)  # fmt: skip
     done = search.statistics
-    seconds = max(done.seconds, 1e-9)
+    elapsed = max(done.seconds, 1e-9)
     print(
-        f"{loaded.info.name} {loaded.info.version}: {done.cases} cases, {done.laws} laws in {seconds:.0f} s "
-        f"({done.cases / seconds:.0f} cases/s; oracle {done.oracle / seconds:.0%}, "
-        f"backend {done.backend / seconds:.0%} of the time, the rest draws and judges): "
+        f"{loaded.info.name} {loaded.info.version}: {done.cases} cases, {done.laws} laws in {elapsed:.0f} s "
+        f"({done.cases / elapsed:.0f} cases/s; oracle {done.oracle / elapsed:.0%}, "
+        f"backend {done.backend / elapsed:.0%} of the time, the rest draws and judges): "
         f"{new} new findings, {recorded} under clauses with recorded deviations"
     )
     return 1 if new else 0

@@ -7,12 +7,19 @@ import re
 from pathlib import Path
 
 from lossproof.errors import InputError, LossproofError
-from lossproof.registry.find import available_names
-from lossproof.registry.skeleton import skeleton
+
+DESCRIPTION = "Write NAME_adapter.py to the working folder: an adapter, every function in comments."
 
 
-def new_adapter(options: argparse.Namespace) -> int:
-    """Write the skeleton to ``NAME.py`` in the working folder and say how to go on."""
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("name", metavar="NAME", help="what the backend is called")
+
+
+def main(options: argparse.Namespace) -> int:
+    """Write the skeleton to ``NAME_adapter.py`` in the working folder and say how to go on."""
+    from lossproof.registry.find import available_names
+    from lossproof.registry.skeleton import skeleton
+
     name = options.name.removesuffix(".py")
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]*", name):
         raise LossproofError(f"{name!r} is no name for an adapter: letters, digits, - and _")

@@ -4,11 +4,23 @@ from __future__ import annotations
 
 import argparse
 import time
+from pathlib import Path
 
 from lossproof.errors import LossproofError
 
+DESCRIPTION = (
+    "Build a static site that needs no server and no other host. Files are results "
+    "(lossproof run --json) and timings (pytest --benchmark-json), in any number."
+)
 
-def report(options: argparse.Namespace) -> int:
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("results", nargs="+", type=Path, metavar="FILE", help="results and timings, as JSON")
+    parser.add_argument("--out", "-o", type=Path, required=True, metavar="DIR", help="where the site goes")
+    parser.add_argument("--title", default="lossproof", help="the title of its pages")
+
+
+def main(options: argparse.Namespace) -> int:
     """Build the site and say where it is."""
     start = time.perf_counter()
     try:

@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import argparse
 
-from lossproof.case.select import select_cases
-from lossproof.core.dtypes import INTEGER_TYPES
+from lossproof.cli.arguments import add_adapter, add_case
 from lossproof.errors import LossproofError
-from lossproof.isolation.load import load_adapter
-from lossproof.isolation.remote import RemoteAdapter
-from lossproof.repro.script import reproduce, reproduce_command
 
 
-def repro(options: argparse.Namespace) -> int:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_case(parser, several=False)
+    add_adapter(parser)
+    parser.add_argument("--dtype", "-d", metavar="D", help="the dtype (default: the case's first)")
+
+
+def main(options: argparse.Namespace) -> int:
     """Print the script."""
+    from lossproof.case.select import select_cases
+    from lossproof.core.dtypes import INTEGER_TYPES
+    from lossproof.isolation.load import load_adapter
+    from lossproof.isolation.remote import RemoteAdapter
+    from lossproof.repro.script import reproduce, reproduce_command
+
     cases = list(select_cases([options.case], []))
     if len(cases) != 1:
         raise LossproofError(f"{options.case!r} names {len(cases)} cases; repro takes one")

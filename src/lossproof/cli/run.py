@@ -3,85 +3,136 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
-from itertools import tee
+from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from rich.console import Console
-
-from lossproof.adapter import ALL_DTYPES
-from lossproof.case.model import Case
-from lossproof.case.select import Selection, select_cases
-from lossproof.cli.terminal import MAX_LISTED, progress, show_adapter, show_summary
-from lossproof.core.dtypes import INTEGER_TYPES
-from lossproof.core.text import suggest
+from lossproof.cli.arguments import add_adapters, add_cases, add_dtypes, add_functions, positive, seconds
 from lossproof.core.verdicts import Verdict
-from lossproof.engine.record import Record
-from lossproof.engine.runner import jobs
-from lossproof.errors import LossproofError
-from lossproof.isolation.load import load_adapter
-from lossproof.isolation.parallel import run_parallel
-from lossproof.isolation.remote import RemoteAdapter
-from lossproof.registry.choice import Choice
-from lossproof.registry.find import available_names
-from lossproof.registry.loaded import AdapterInfo, Loaded
-from lossproof.results.badge import write_badge
-from lossproof.results.file import read_json, write_json
-from lossproof.results.gate import Gate, Key, key
-from lossproof.results.journal import Journal
-from lossproof.results.junit import write_junit
+from lossproof.errors import InputError, LossproofError
+from lossproof.results.gate import LEVELS, Gate, Key, key
 from lossproof.results.tally import Tally
 
+if TYPE_CHECKING:
+    from lossproof.registry.loaded import AdapterInfo
+    from lossproof.results.journal import Journal
+    from lossproof.session import Session
 
-def run(options: argparse.Namespace) -> int:
-    """Run, print one table per backend, write the files asked for."""
-    _check(options)
-    cases = select_cases(options.cases, options.function)
-    if cases.uncertified is not None:
-        raise cases.uncertified.complain("has no expectation yet; run lossproof certify --write")
-    total = cases.pairs(options.dtype)
-    if not total:
-        raise LossproofError("no case is left after --dtype")
+DESCRIPTION = (
+    "Run cases on backends. Without --adapter, on every installed backend. "
+    "Exit status 0: all conform; 1: something fails; 2: bad usage or input."
+)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_cases(parser)
+    add_adapters(parser)
+    add_functions(parser)
+    add_dtypes(parser)
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all results as JSON")
+    parser.add_argument(
+        "--resume", action="store_true",
+        help="complete the --json FILE of a run that was interrupted or killed",
+    )  # fmt: skip
+    parser.add_argument("--junit", type=Path, metavar="FILE", help="write results as JUnit XML")
+    parser.add_argument("--badge", type=Path, metavar="FILE", help="write the conformance figure as SVG")
+    parser.add_argument(
+        "--fail-on", default="fail", metavar="LEVEL", choices=tuple(LEVELS),
+        help="what makes the exit status 1: never, crash (and timeouts), fail (the default; errors, too), "
+        "deviation, below, unsupported, skipped; each level includes those before it",
+    )  # fmt: skip
+    parser.add_argument(
+        "--baseline", type=Path, metavar="FILE",
+        help="results (--json) of an earlier run: fail only on what got worse since",
+    )  # fmt: skip
+    amount = parser.add_mutually_exclusive_group()
+    amount.add_argument(
+        "--verbose", "-v", action="store_true",
+        help="list all that fails, and deviations, misses of recommended cases and what is unsupported, too",
+    )  # fmt: skip
+    amount.add_argument(
+        "--quiet", "-q", action="store_true",
+        help="no tables: list what fails, then one line that says which backends conform",
+    )  # fmt: skip
+    parser.add_argument(
+        "--isolate", action="store_true",
+        help="run each adapter in a process of its own: a crash or hang costs one case "
+        "(commands always are)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--timeout", type=seconds, default=60.0, metavar="S",
+        help="seconds that a call may take in a process of its own (default: 60)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--jobs", "-j", type=positive, default=1, metavar="N",
+        help="spread each adapter's cases over N processes (default: 1, in this one)",
+    )  # fmt: skip
+
+
+def main(options: argparse.Namespace) -> int:
+    """Run, print what came out, write the files asked for.
+
+    Nothing is written before all that can be refused is known to be right.
+    """
+    from lossproof.cli.terminal import progress
+    from lossproof.results.journal import Journal
+    from lossproof.session import Session
+
+    _check_files(options)
     gate = Gate(options.fail_on, _baseline(options.baseline))
     start = time.perf_counter()
-    console = Console(width=None if sys.stdout.isatty() else 120)
-    # Records that a file is made of are kept on disk until it is; the tables need counts alone.
-    journal = Journal(options.json, cases, options.resume) if options.json or options.junit else None
-    tallies: list[tuple[AdapterInfo, Tally]] = []
-    complete = False
-    try:
-        for choice in options.adapter or [Choice(name) for name in available_names()]:
-            loaded = load_adapter(
-                choice.reference,
-                isolate=options.isolate or options.jobs > 1,
-                python=choice.python,
-                timeout=options.timeout,
-            )
-            info = loaded.info
-            if choice.reference != info.name:
-                info = replace(info, reference=choice.reference)
-            if info.name in {known.name for known, _ in tallies}:
-                raise LossproofError(f"two adapters are called {info.name!r}; rename one")
-            if not options.cases and not options.function:
-                # Only a run over all cases can tell that a deviation names none of them.
-                loaded.deviations.check_ids(cases.ids)
-            tally = Tally(gate, None if options.verbose else MAX_LISTED)
-            tallies.append((info, tally))
+    with progress("loading adapters", options.quiet) as update:
+        session = Session(
+            options.adapter, options.cases, options.function, options.dtype,
+            isolate=options.isolate, timeout=options.timeout, jobs=options.jobs, loading=update,
+        )  # fmt: skip
+    with session:
+        # Records that a file is made of are kept on disk until it is; the tables need counts alone.
+        wanted = options.json or options.junit
+        journal = Journal(options.json, session.cases, options.resume) if wanted else None
+        complete = False
+        try:
+            tallies = _run(options, session, gate, journal, start)
+            complete = True
+        finally:
             if journal is not None:
-                journal.begin(info)
-            # Backends that are not there are named once; asked for, each case is skipped.
-            if options.adapter or info.skipped is None:
-                with progress(info.name) as update:
-                    for number, rows in enumerate(_run_adapter(loaded, cases, options, journal), 1):
-                        tally.add(rows)
-                        update(number, total)
-            show_adapter(console, info, tally)
-        complete = True
+                journal.close(complete)
+    return 1 if any(tally.failures for _, tally in tallies) else 0
+
+
+def _run(
+    options: argparse.Namespace, session: Session, gate: Gate, journal: Journal | None, start: float
+) -> list[tuple[AdapterInfo, Tally]]:
+    from rich.console import Console
+
+    from lossproof.cli.terminal import MAX_LISTED, progress, show_adapter, show_quiet, show_summary
+
+    console = Console(width=None if sys.stdout.isatty() else 120)
+    if journal is not None:
+        for loaded in session.adapters:
+            journal.begin(loaded.info)
+    tallies: list[tuple[AdapterInfo, Tally]] = []
+    try:
+        for loaded in session.adapters:
+            tally = Tally(gate, None if options.verbose else MAX_LISTED)
+            tallies.append((loaded.info, tally))
+            with (
+                progress(loaded.info.name, options.quiet) as update,
+                closing(session.records(loaded, journal)) as records,
+            ):
+                for number, rows in enumerate(records, 1):
+                    tally.add(rows)
+                    update(number, session.pairs)
+            if not options.quiet:
+                show_adapter(console, loaded.info, tally)
     except KeyboardInterrupt:
+        # An interrupted run keeps what it has.
+        _write_files(options, tallies, journal, gate)
         if options.json:
             outputs = sum(tally.outputs for _, tally in tallies)
             print(
@@ -90,40 +141,13 @@ def run(options: argparse.Namespace) -> int:
                 file=sys.stderr,
             )
         raise
-    finally:
-        # An interrupted run keeps what it has.
-        _write_files(options, tallies, journal, gate)
-        if journal is not None:
-            journal.close(complete)
-    show_summary(console, tallies, cases.count(options.dtype), time.perf_counter() - start)
-    return 1 if any(tally.failures for _, tally in tallies) else 0
-
-
-def _run_adapter(
-    loaded: Loaded, cases: Selection, options: argparse.Namespace, journal: Journal | None
-) -> Iterator[list[Record]]:
-    """The records of each pair, in order; those of an earlier run are not made again."""
-    name = loaded.info.name
-
-    def known(case: Case, dtype: str) -> bool:
-        return journal is not None and journal.has(name, case.id, dtype)
-
-    # The runner may be a few pairs ahead.
-    pairs, ahead = tee(jobs(cases, options.dtype))
-    fresh = run_parallel(loaded, (pair for pair in ahead if not known(*pair)), options.jobs)
-    try:
-        for case, dtype in pairs:
-            if journal is not None and known(case, dtype):
-                yield journal.recall(name, case.id, dtype)
-                continue
-            rows = next(fresh)
-            if journal is not None:
-                journal.add(rows)
-            yield rows
-    finally:
-        fresh.close()
-        if isinstance(loaded.adapter, RemoteAdapter):
-            loaded.adapter.close()
+    _write_files(options, tallies, journal, gate)
+    elapsed = time.perf_counter() - start
+    if options.quiet:
+        show_quiet(console, tallies, elapsed)
+    else:
+        show_summary(console, tallies, session.cases.count(options.dtype), elapsed)
+    return tallies
 
 
 def _write_files(
@@ -132,6 +156,10 @@ def _write_files(
     journal: Journal | None,
     gate: Gate,
 ) -> None:
+    from lossproof.results.badge import write_badge
+    from lossproof.results.file import write_json
+    from lossproof.results.junit import write_junit
+
     adapters = [info for info, _ in tallies]
     if options.json and journal is not None:
         write_json(options.json, adapters, journal)
@@ -141,17 +169,19 @@ def _write_files(
         write_badge(options.badge, sum((tally.verdicts for _, tally in tallies), Counter()))
 
 
-def _check(options: argparse.Namespace) -> None:
-    for dtype in options.dtype:
-        known = [*ALL_DTYPES, *INTEGER_TYPES]
-        if dtype not in known:
-            raise LossproofError(f"unknown dtype {dtype!r}{suggest(dtype, known)}")
-    for file in (options.json, options.junit, options.badge):
-        if file is not None and not file.parent.is_dir():
-            raise LossproofError(f"{file}: its folder does not exist")
+def _check_files(options: argparse.Namespace) -> None:
     if options.resume and not options.json:
         raise LossproofError("--resume needs --json FILE, the results file to complete")
+    for file in filter(None, (options.json, options.junit, options.badge)):
+        if not file.parent.is_dir():
+            raise LossproofError(f"{file}: its folder does not exist")
+        if file.is_dir():
+            raise InputError(file, None, "cannot be written: it is a folder")
+        if not os.access(file if file.exists() else file.parent, os.W_OK):
+            raise InputError(file, None, "cannot be written: no permission")
 
 
 def _baseline(path: Path | None) -> dict[Key, Verdict]:
+    from lossproof.results.file import read_json
+
     return {} if path is None else {key(record): record.verdict for record in read_json(path).records}

@@ -11,9 +11,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from lossproof.core.verdicts import FAILURES, Verdict
+from lossproof.core.text import counted
+from lossproof.core.verdicts import Verdict
 from lossproof.registry.loaded import AdapterInfo
-from lossproof.results.tally import Tally
+from lossproof.results.tally import CONFORMS, Tally
 
 STYLES = {
     Verdict.PASS: "green",
@@ -31,10 +32,10 @@ MAX_LISTED = 50
 
 
 @contextmanager
-def progress(label: str) -> Iterator[Callable[[int, int], None]]:
-    """A progress bar on standard error, where that is a terminal."""
+def progress(label: str, quiet: bool = False) -> Iterator[Callable[[int, int], None]]:
+    """A progress bar on standard error, where that is a terminal and no quiet is asked for."""
     console = Console(stderr=True)
-    if not console.is_terminal:
+    if quiet or not console.is_terminal:
         yield lambda done, total: None
         return
     columns = (
@@ -88,32 +89,30 @@ def show_summary(
     """The closing lines: one verdict per backend."""
     console.print()
     for info, tally in tallies:
-        if info.skipped is not None:
-            continue
-        counts = tally.verdicts
-        shown = (Verdict.DEVIATION, Verdict.BELOW, Verdict.UNSUPPORTED)
-        extras = [f"{counts[v]} {v}" for v in shown if counts[v]]
-        if tally.tolerated:
-            extras.append(f"{tally.tolerated} no worse than the baseline")
-        text = Text(f"{info.name}: ")
-        if tally.failures:
-            text.append(f"{_count(tally.failures, 'failure')}", style="bold red")
-        elif counts and counts[Verdict.UNSUPPORTED] == tally.outputs:
-            text.append("nothing to judge, no case is supported", style="yellow")
-        elif FAILURES & counts.keys():
-            text.append("wrong, but not worse than --fail-on and --baseline allow", style="yellow")
-        elif counts[Verdict.DEVIATION]:
-            text.append("conforms except for recorded deviations", style="yellow")
-        else:
-            text.append("conforms", style="green")
-        text.append(f"  ({', '.join([_count(tally.outputs, 'output'), *extras])})", style="dim")
-        console.print(text)
+        if info.skipped is None:
+            console.print(Text.assemble(f"{info.name}: ", _outcome(tally), (f"  ({tally.remarks})", "dim")))
     outputs = sum(tally.outputs for _, tally in tallies)
     console.print(
-        f"{_count(cases if outputs else 0, 'case')}, {_count(outputs, 'output')} in {seconds:.1f} s",
+        f"{counted(cases if outputs else 0, 'case')}, {counted(outputs, 'output')} in {seconds:.1f} s",
         style="dim",
     )
 
 
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+def show_quiet(console: Console, tallies: Sequence[tuple[AdapterInfo, Tally]], seconds: float) -> None:
+    """What fails, backend by backend, and a single line of verdicts."""
+    parts: list[Text] = []
+    for info, tally in tallies:
+        if tally.listed:
+            console.print(Text(info.name, style="bold"))
+            _list_records(console, tally)
+        if tally.outputs:
+            outcome = _outcome(tally) if info.skipped is None else Text(f"skipped, {info.skipped}", "yellow")
+            parts += [Text(f"{info.name}: "), outcome, Text("; ")]
+    outputs = sum(tally.outputs for _, tally in tallies)
+    end = Text(f"{counted(outputs, 'output')} in {seconds:.1f} s", style="dim")
+    console.print(Text.assemble(*parts, end), soft_wrap=True)
+
+
+def _outcome(tally: Tally) -> Text:
+    style = "bold red" if tally.failures else "green" if tally.outcome == CONFORMS else "yellow"
+    return Text(tally.outcome, style=style)

@@ -6,10 +6,11 @@ import os
 import shlex
 from pathlib import Path
 
+from lossproof.adapter import Adapter
 from lossproof.errors import LossproofError
 from lossproof.isolation.remote import RemoteAdapter, serving
 from lossproof.registry.deviations import Deviation, Deviations, deviation_from_json, load_deviations
-from lossproof.registry.find import BUILTIN, find_adapter
+from lossproof.registry.find import adopt, available_names, find_adapter
 from lossproof.registry.loaded import AdapterInfo, Loaded, skipped
 
 # Seconds that a call may take in a process of its own, unless told otherwise.
@@ -17,20 +18,34 @@ CASE_TIMEOUT = 60.0
 
 
 def load_adapter(
-    reference: str, *, isolate: bool = False, python: str | None = None, timeout: float = CASE_TIMEOUT
+    reference: str | Adapter | type[Adapter],
+    *,
+    isolate: bool = False,
+    python: str | None = None,
+    timeout: float = CASE_TIMEOUT,
 ) -> Loaded:
     """Load one adapter.
 
     Args:
         reference: a name, ``path/to/file.py[:Class]``, ``package.module:Class``, or a command that
-            speaks JSON lines (spec/protocol.md).
+            speaks JSON lines (spec/protocol.md): several words, or the path of an executable file. A
+            name is a name even where a file is called so; ``./torch`` is the file. An adapter or its
+            class stands for itself.
         isolate: run a Python adapter in a process of its own; commands always are.
         python: the interpreter of that process, of another environment perhaps.
         timeout: seconds that one call may take in a process of its own.
 
     Raises:
-        LossproofError: there is no such adapter, or its file fails to import.
+        LossproofError: there is no such adapter, its file fails to import, or an object is to run in
+            another process.
     """
+    if not isinstance(reference, str):
+        if isolate or python is not None:
+            raise LossproofError(
+                "an adapter object runs in this process; for a process of its own "
+                "(isolate, jobs, python) give 'path/to/file.py' or 'package.module:Class'"
+            )
+        return adopt(reference)
     command = _command(reference)
     if command is not None:
         if python is not None:
@@ -44,15 +59,15 @@ def load_adapter(
 
 
 def _command(reference: str) -> list[str] | None:
-    """The words of a reference that is a command: several words, or an executable that is no .py file."""
+    """The words of a reference that is a command: several words, or the path of an executable."""
     file = Path(reference.partition(":")[0])
-    if reference in BUILTIN or (file.suffix == ".py" and (file.is_file() or " " not in reference)):
+    if reference in available_names() or (file.suffix == ".py" and (file.is_file() or " " not in reference)):
         return None
     try:
         words = shlex.split(reference)
     except ValueError as error:
         raise LossproofError(f"adapter {reference!r}: {error}") from None
-    if len(words) > 1 or (Path(reference).is_file() and os.access(reference, os.X_OK)):
+    if len(words) > 1 or any("/" in w and Path(w).is_file() and os.access(w, os.X_OK) for w in words):
         return words
     return None
 

@@ -30,6 +30,13 @@ class Builtin:
     requires: str
     extra: str
 
+    @property
+    def missing(self) -> str | None:
+        """Why it cannot run here, as far as that shows without importing anything."""
+        if importlib.util.find_spec(self.requires) is not None:
+            return None
+        return f"{self.requires} is not installed: pip install 'lossproof[{self.extra}]'"
+
 
 BUILTIN = {
     "numpy": Builtin("lossproof.adapters.numpy", "NumpyAdapter", "numpy", ""),
@@ -48,10 +55,11 @@ BUILTIN = {
 
 def available_names() -> list[str]:
     """Built-in adapters and those that installed packages register, in a fixed order."""
-    return [*BUILTIN, *sorted(_entry_points().keys() - BUILTIN.keys())]
+    return [*BUILTIN, *sorted(registered().keys() - BUILTIN.keys())]
 
 
-def _entry_points() -> dict[str, str]:
+def registered() -> dict[str, str]:
+    """Module and class of the adapters that installed packages register, by name."""
     return {point.name: point.value for point in entry_points(group="lossproof.adapters")}
 
 
@@ -66,7 +74,7 @@ def find_adapter(reference: str) -> Loaded:
     """
     if reference in BUILTIN:
         return _load_builtin(reference)
-    points = _entry_points()
+    points = registered()
     if reference in points:
         return _load_entry_point(reference, points[reference])
     path_text, _, class_name = reference.partition(":")
@@ -75,11 +83,12 @@ def find_adapter(reference: str) -> Loaded:
     elif class_name:
         module = _import_module(path_text, reference)
     else:
+        file = f"; for the file of this name write ./{reference}" if Path(reference).is_file() else ""
         raise LossproofError(
-            f"unknown adapter {reference!r}{suggest(reference, available_names())}; there are "
+            f"unknown adapter {reference!r}{suggest(reference, available_names())}{file}; there are "
             f"{', '.join(available_names())}, or give path/to/file.py, package.module:Class or a command"
         )
-    return _construct(_pick_class(module, class_name, reference))
+    return adopt(_pick_class(module, class_name, reference))
 
 
 def _load_entry_point(name: str, value: str) -> Loaded:
@@ -93,24 +102,20 @@ def _load_entry_point(name: str, value: str) -> Loaded:
         return skipped(name, name, f"{error.name} is not installed")
     except Exception as error:
         return skipped(name, name, f"{module} fails to import: {type(error).__name__}: {error}")
-    return _construct(_pick_class(imported, class_name, name))
+    return adopt(_pick_class(imported, class_name, name))
 
 
 def _load_builtin(name: str) -> Loaded:
     builtin = BUILTIN[name]
-    if importlib.util.find_spec(builtin.requires) is None:
-        return skipped(
-            name,
-            builtin.requires,
-            f"{builtin.requires} is not installed: pip install 'lossproof[{builtin.extra}]'",
-        )
+    if builtin.missing is not None:
+        return skipped(name, builtin.requires, builtin.missing)
     try:
         module = importlib.import_module(builtin.module)
     except Exception as error:
         # An installed framework that fails to import (a missing library, say) is unusable here.
         return skipped(name, builtin.requires, f"{builtin.requires} fails to import: {error}")
     cls: type[Adapter] = getattr(module, builtin.cls)
-    return _construct(cls)
+    return adopt(cls)
 
 
 def _import_file(path: Path) -> ModuleType:
@@ -170,11 +175,17 @@ def _pick_class(module: ModuleType, class_name: str, reference: str) -> type[Ada
     return classes[0]
 
 
-def _construct(cls: type[Adapter]) -> Loaded:
-    name = cls.name or cls.__name__
-    backend = cls.backend or name
+def adopt(given: Adapter | type[Adapter]) -> Loaded:
+    """An adapter, or a class whose constructor is called, with the deviations beside its module.
+
+    Raises:
+        LossproofError: its constructor fails, or a file of deviations is malformed.
+    """
+    cls = given if isinstance(given, type) else type(given)
+    name = given.name or cls.__name__
+    backend = given.backend or name
     try:
-        adapter = cls()
+        adapter = given() if isinstance(given, type) else given
     except Unavailable as reason:
         return skipped(name, backend, str(reason))
     except Exception as error:

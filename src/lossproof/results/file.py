@@ -1,18 +1,26 @@
-"""Verdicts and records, and the results file (spec/results.schema.json)."""
+"""Results: the records of a run with what they depend on, and their file (spec/results.schema.json)."""
 
 from __future__ import annotations
 
 import json
+import os
 import platform
 import sys
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from lossproof.core.text import counted
+from lossproof.core.verdicts import FAILURES, Verdict
 from lossproof.engine.record import Record, record_from_json
 from lossproof.errors import InputError
 from lossproof.registry.loaded import AdapterInfo
+from lossproof.results.gate import Gate
+from lossproof.results.tally import Tally
+
+_NOT_JUDGED = {Verdict.UNSUPPORTED, Verdict.SKIPPED}
 
 
 def environment() -> dict[str, Any]:
@@ -43,11 +51,22 @@ def processor_name() -> str:
     return platform.processor() or "unknown"
 
 
-def write_json(path: Path, adapters: Sequence[AdapterInfo], records: Iterable[Record]) -> None:
-    """Write a results file, one record per line so that two of them can be compared by eye."""
+def write_json(
+    path: Path,
+    adapters: Sequence[AdapterInfo],
+    records: Iterable[Record],
+    made_in: Mapping[str, Any] | None = None,
+) -> None:
+    """Write a results file, one record per line so that two of them can be compared by eye.
+
+    ``made_in`` is the environment of the run, by default this one.
+
+    Raises:
+        InputError: the file cannot be written.
+    """
     head = {
         "schema": 1,
-        "environment": environment(),
+        "environment": environment() if made_in is None else made_in,
         "adapters": [adapter.to_json() for adapter in adapters],
     }
     between = f'{json.dumps(head, indent=1, allow_nan=False)[:-2]},\n "results": [\n  '
@@ -61,13 +80,80 @@ def write_json(path: Path, adapters: Sequence[AdapterInfo], records: Iterable[Re
         raise InputError(path, None, f"cannot be written: {error.strerror}") from None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Results:
-    """A results file."""
+    """What a run gave, or what a results file holds: a sequence of records, one per judged output.
+
+    ``environment`` has the versions and the machine, ``adapters`` who took part (``name``,
+    ``backend``, ``version``, ``device``, and ``skipped`` with the reason where one could not).
+    """
 
     environment: dict[str, Any]
     adapters: tuple[AdapterInfo, ...]
     records: tuple[Record, ...]
+
+    @staticmethod
+    def from_json(path: str | os.PathLike[str]) -> Results:
+        """Read a results file.
+
+        Raises:
+            InputError: it cannot be read or is no results file; the message says what is wrong.
+        """
+        return read_json(Path(path))
+
+    def to_json(self, path: str | os.PathLike[str]) -> None:
+        """Write a results file, as ``lossproof run --json`` does.
+
+        Raises:
+            InputError: the file cannot be written.
+        """
+        write_json(Path(path), self.adapters, self.records, self.environment)
+
+    def to_dicts(self) -> list[dict[str, Any]]:
+        """A row per record, all with the same keys: ``pandas.DataFrame(results.to_dicts())``.
+
+        ``verdict`` is plain text; ``error`` and ``allowed`` are absolute, ``error_ulp`` is in ULPs of
+        the row's dtype.
+        """
+        return [{**asdict(record), "verdict": str(record.verdict)} for record in self.records]
+
+    @property
+    def counts(self) -> Counter[str]:
+        """How many records have each ``Verdict``, or each by its name: ``results.counts["pass"]``."""
+        return Counter(record.verdict for record in self.records)
+
+    @property
+    def failures(self) -> tuple[Record, ...]:
+        """The records that make a run fail: fail, error, crash and timeout."""
+        return tuple(record for record in self.records if record.verdict in FAILURES)
+
+    @property
+    def conforms(self) -> bool:
+        """Whether something was judged, and nothing fails."""
+        seen = self.counts.keys()
+        return bool(seen - _NOT_JUDGED) and not seen & FAILURES
+
+    def summary(self) -> str:
+        """A line per adapter: whether it conforms, and what of its outputs is worth a word."""
+        absent = {info.name: info.skipped for info in self.adapters if info.skipped is not None}
+        tallies = {info.name: Tally(Gate(), 0) for info in self.adapters}
+        for record in self.records:
+            tallies.setdefault(record.adapter, Tally(Gate(), 0)).add([record])
+        return "\n".join(
+            f"{name}: skipped, {absent[name]}"
+            if name in absent
+            else f"{name}: {tally.outcome}  ({tally.remarks})"
+            for name, tally in tallies.items()
+        )
+
+    def __iter__(self) -> Iterator[Record]:
+        return iter(self.records)
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def __repr__(self) -> str:
+        return f"<Results: {counted(len(self), 'output')}\n{self.summary()}>"
 
 
 def load_json(path: Path) -> Any:

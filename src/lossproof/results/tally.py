@@ -6,12 +6,14 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from lossproof.core.text import counted
 from lossproof.core.verdicts import FAILURES, Verdict
 from lossproof.engine.record import Record
 from lossproof.results.gate import Gate
 
 _WORTH_LISTING = {Verdict.DEVIATION, Verdict.BELOW, Verdict.UNSUPPORTED} | FAILURES
 _RIGHT = (Verdict.PASS, Verdict.VARIANT)
+CONFORMS = "conforms"
 
 
 @dataclass
@@ -53,3 +55,27 @@ class Tally:
     @property
     def outputs(self) -> int:
         return self.verdicts.total()
+
+    @property
+    def outcome(self) -> str:
+        """In words: ``CONFORMS``, or what keeps the adapter from it."""
+        counts = self.verdicts
+        if self.failures:
+            return counted(self.failures, "failure")
+        if counts[Verdict.SKIPPED] == self.outputs:
+            return "nothing was run"
+        if counts[Verdict.UNSUPPORTED] + counts[Verdict.SKIPPED] == self.outputs:
+            return "nothing to judge, no case is supported"
+        if FAILURES & counts.keys():
+            return "wrong, but not worse than --fail-on and --baseline allow"
+        return f"{CONFORMS} except for recorded deviations" if counts[Verdict.DEVIATION] else CONFORMS
+
+    @property
+    def remarks(self) -> str:
+        """How many outputs there are, and what of them is worth a word."""
+        counts = self.verdicts
+        shown = (Verdict.DEVIATION, Verdict.BELOW, Verdict.UNSUPPORTED)
+        parts = [counted(self.outputs, "output"), *(f"{counts[v]} {v}" for v in shown if counts[v])]
+        if self.tolerated:
+            parts.append(f"{self.tolerated} no worse than the baseline")
+        return ", ".join(parts)

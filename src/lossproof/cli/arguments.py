@@ -1,0 +1,91 @@
+"""Arguments that several commands share."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from lossproof.registry.choice import Choice
+
+
+def add_cases(parser: argparse.ArgumentParser) -> None:
+    """``CASES…``"""
+    parser.add_argument(
+        "cases", nargs="*", metavar="CASES",
+        help="ids or beginnings of ids, or case files and folders (default: all of lossproof's own); what "
+        "names cases is a name even where a file is called so: write ./softmax for the file",
+    )  # fmt: skip
+
+
+def add_case(parser: argparse.ArgumentParser, several: bool) -> None:
+    """``CASE``; ``several`` says that a pattern will do."""
+    pattern = ", the beginning of ids or a pattern" if several else ""
+    parser.add_argument("case", metavar="CASE", help=f"a case's id{pattern}")
+
+
+def add_adapter(parser: argparse.ArgumentParser) -> None:
+    """The one ``--adapter`` of a command that needs it."""
+    parser.add_argument(
+        "--adapter", "-a", required=True, metavar="A", help="the adapter (lossproof list --adapters)"
+    )
+
+
+def add_adapters(parser: argparse.ArgumentParser) -> None:
+    """``--adapter A [--python PATH]``, any number of times; ``options.adapter`` is a list of ``Choice``."""
+    parser.add_argument(
+        "--adapter", "-a", action=_AddAdapter, default=[], metavar="A",
+        help="a name (lossproof list --adapters), path/to/file.py[:Class], package.module:Class, or a "
+        "command that speaks JSON lines: several words, or ./executable (may be repeated)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--python", action=_SetPython, metavar="PATH",
+        help="interpreter of the virtual environment in which the --adapter before it runs",
+    )  # fmt: skip
+
+
+def add_functions(parser: argparse.ArgumentParser) -> None:
+    """``--function F``, any number of times."""
+    parser.add_argument(
+        "--function", "-f", action="append", default=[], metavar="F",
+        help="only this function (may be repeated; default: all)",
+    )  # fmt: skip
+
+
+def add_dtypes(parser: argparse.ArgumentParser) -> None:
+    """``--dtype D``, any number of times."""
+    parser.add_argument(
+        "--dtype", "-d", action="append", default=[], metavar="D",
+        help="only this dtype: float64, float32, float16, bfloat16 (may be repeated; default: all)",
+    )  # fmt: skip
+
+
+def seconds(text: str) -> float:
+    """A type of argument: a time above 0."""
+    value = float(text)
+    if not value > 0:
+        raise argparse.ArgumentTypeError("must be above 0")
+    return value
+
+
+def positive(text: str) -> int:
+    """A type of argument: a whole number above 0."""
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError("must be 1 or more")
+    return value
+
+
+class _AddAdapter(argparse.Action):
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, option: Any = None
+    ) -> None:
+        namespace.adapter = [*namespace.adapter, Choice(values)]
+
+
+class _SetPython(argparse.Action):
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, option: Any = None
+    ) -> None:
+        if not namespace.adapter or namespace.adapter[-1].python is not None:
+            parser.error("--python belongs after the --adapter that it is for")
+        namespace.adapter = [*namespace.adapter[:-1], Choice(namespace.adapter[-1].reference, values)]

@@ -1,0 +1,140 @@
+"""A run, record by record: what ``lossproof run`` and ``lossproof.run`` have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import replace
+from itertools import tee
+from types import TracebackType
+
+from lossproof.adapter import ALL_DTYPES, Adapter
+from lossproof.case.model import Case
+from lossproof.case.select import Selection, select_cases
+from lossproof.core.dtypes import INTEGER_TYPES
+from lossproof.core.text import require
+from lossproof.engine.record import Record
+from lossproof.engine.runner import jobs as pairs_of
+from lossproof.errors import LossproofError
+from lossproof.isolation.load import CASE_TIMEOUT, load_adapter
+from lossproof.isolation.parallel import run_parallel
+from lossproof.isolation.remote import RemoteAdapter
+from lossproof.registry.choice import Choice
+from lossproof.registry.find import available_names
+from lossproof.registry.loaded import Loaded
+from lossproof.results.journal import Journal
+
+
+class Session:
+    """Adapters that are loaded and cases that are chosen; what can be refused has been.
+
+    Nothing is run and nothing written before ``records`` is asked for them, adapter by adapter, and
+    no record is kept. A context manager: leaving it ends the processes that adapters run in.
+
+    Args:
+        adapters: references, each with the interpreter it is for, or adapters or classes themselves;
+            every installed backend if there is none.
+        cases: files, folders, ids or beginnings of ids; all of lossproof's own if there is none.
+        functions: only their cases, if there is any.
+        dtypes: only these, if there is any.
+        isolate: run Python adapters in processes of their own.
+        timeout: seconds that one call may take in a process of its own.
+        jobs: processes that each adapter's cases are spread over; more than 1 isolates.
+        loading: told after each adapter how many are loaded, and of how many.
+
+    Raises:
+        LossproofError: an unknown adapter, case, function or dtype, an adapter that fails to load, two
+            of one name, a case without expectation, no case left, or deviations that name no case.
+    """
+
+    def __init__(
+        self,
+        adapters: Sequence[Choice | Adapter | type[Adapter]] = (),
+        cases: Sequence[str] = (),
+        functions: Sequence[str] = (),
+        dtypes: Sequence[str] = (),
+        *,
+        isolate: bool = False,
+        timeout: float = CASE_TIMEOUT,
+        jobs: int = 1,
+        loading: Callable[[int, int], None] = lambda done, total: None,
+    ) -> None:
+        for dtype in dtypes:
+            require("dtype", dtype, [*ALL_DTYPES, *INTEGER_TYPES])
+        if not timeout > 0 or jobs < 1:
+            raise LossproofError("timeout must be above 0 (seconds), jobs 1 or more (processes)")
+        self.cases: Selection = select_cases(cases, functions)
+        self.dtypes = tuple(dtypes)
+        self.jobs = jobs
+        self.asked = bool(adapters)
+        self.pairs = self.cases.pairs(dtypes)
+        if self.cases.uncertified is not None:
+            raise self.cases.uncertified.complain("has no expectation yet; run lossproof certify --write")
+        if not self.pairs:
+            raise LossproofError("no case is left after --dtype")
+        chosen = adapters or [Choice(name) for name in available_names()]
+        loaded: dict[str, Loaded] = {}
+        for number, choice in enumerate(chosen, 1):
+            one = _load(choice, isolate or jobs > 1, timeout)
+            if one.info.name in loaded:
+                raise LossproofError(f"two adapters are called {one.info.name!r}; rename one")
+            if not cases and not functions:
+                # Only a run over all cases can tell that a deviation names none of them.
+                one.deviations.check_ids(self.cases.ids)
+            if len(chosen) > 1 and isinstance(one.adapter, RemoteAdapter):
+                # It starts again when its turn comes: a device, or memory, may have room for one only.
+                one.adapter.close()
+            loaded[one.info.name] = one
+            loading(number, len(chosen))
+        self.adapters = tuple(loaded.values())
+
+    def records(self, loaded: Loaded, journal: Journal | None = None) -> Generator[list[Record]]:
+        """Run one of the adapters; the records of one pair after the other, in the order of the cases.
+
+        With a journal, those of an earlier run are recalled instead of made again, and new ones kept.
+        A backend that is not here is skipped case by case if it was asked for, else it has no records.
+        """
+        if loaded.info.skipped is not None and not self.asked:
+            return
+        name = loaded.info.name
+
+        def known(case: Case, dtype: str) -> bool:
+            return journal is not None and journal.has(name, case.id, dtype)
+
+        # The runner may be a few pairs ahead.
+        pairs, ahead = tee(pairs_of(self.cases, self.dtypes))
+        fresh = run_parallel(loaded, (pair for pair in ahead if not known(*pair)), self.jobs)
+        try:
+            for case, dtype in pairs:
+                if journal is not None and known(case, dtype):
+                    yield journal.recall(name, case.id, dtype)
+                    continue
+                rows = next(fresh)
+                if journal is not None:
+                    journal.add(rows)
+                yield rows
+        finally:
+            fresh.close()
+            _end(loaded)
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for loaded in self.adapters:
+            _end(loaded)
+
+
+def _load(choice: Choice | Adapter | type[Adapter], isolate: bool, timeout: float) -> Loaded:
+    if not isinstance(choice, Choice):
+        return load_adapter(choice, isolate=isolate)
+    loaded = load_adapter(choice.reference, isolate=isolate, python=choice.python, timeout=timeout)
+    if choice.reference == loaded.info.name:
+        return loaded
+    return replace(loaded, info=replace(loaded.info, reference=choice.reference))
+
+
+def _end(loaded: Loaded) -> None:
+    if isinstance(loaded.adapter, RemoteAdapter):
+        loaded.adapter.close()
