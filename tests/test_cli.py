@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 from xml.etree import ElementTree
@@ -17,12 +20,17 @@ from rich.console import Console
 import lossproof
 from lossproof.case.read import load_cases
 from lossproof.cli.case_view import show_answer, show_case
+from lossproof.cli.completion import names
 from lossproof.cli.main import COMMANDS, main
+from lossproof.core.clauses import clauses
 from lossproof.core.functions import FUNCTIONS
 from lossproof.core.resources import folder
 from lossproof.isolation.load import load_adapter
+from lossproof.registry.find import BUILTIN, available_names
+from lossproof.registry.presence import presences
 from lossproof.repro.script import reproduce
 from lossproof.results.journal import Journal
+from lossproof.site.edges import edge_cases
 
 FAULTY = """
 from lossproof.adapters.numpy import NumpyAdapter
@@ -400,3 +408,139 @@ def test_quiet_and_verbose_exclude_each_other() -> None:
     with pytest.raises(SystemExit) as error:
         main(["run", "-q", "-v"])
     assert error.value.code == 2
+
+
+# -- list -----------------------------------------------------------------------------------------
+
+
+def listed(capsys: pytest.CaptureFixture[str], *arguments: str) -> list[dict[str, str]]:
+    code, out, _ = status(capsys, "list", "--json", *arguments)
+    assert code == 0
+    return json.loads(out)  # type: ignore[no-any-return]
+
+
+def test_list_knows_everything(capsys: pytest.CaptureFixture[str]) -> None:
+    found: dict[str, list[str]] = {}
+    for row in listed(capsys):
+        found.setdefault(row["kind"], []).append(row["id"])
+    assert list(found) == ["functions", "cases", "adapters", "workloads", "clauses", "edge-cases"]
+    assert found["functions"] == list(FUNCTIONS)
+    assert found["cases"] == [case.id for case in load_cases()]
+    assert found["adapters"] == available_names()
+    assert found["clauses"] == list(clauses())
+    assert len(found["workloads"]) == len(load_cases([folder("workloads")]))
+    assert len(found["edge-cases"]) == len(edge_cases({case.id: case for case in load_cases()}))
+
+
+def test_list_says_how_many_and_what_to_type_next(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = status(capsys, "list")
+    assert code == 0
+    number = len(load_cases())
+    assert f"\n{number} cases\n" in out and f"… and {number - 20} more: lossproof list --cases\n" in out
+    assert "→ lossproof run -f l2_loss\n" in out
+    code, out, _ = status(capsys, "list", "--cases", "softmax")
+    assert code == 0 and " more: " not in out
+    assert out.splitlines()[1].startswith("  softmax/") and "→ lossproof explain softmax/" in out
+
+
+@pytest.mark.parametrize(
+    ("words", "kind", "identifier"),
+    [
+        (["ignore_index"], "functions", "sparse_softmax_cross_entropy"),
+        (["label-smoothing"], "functions", "softmax_cross_entropy"),
+        (["ImageNet"], "cases", "softmax/ordinary/random-1000-classes"),  # its reason
+        (["ImageNet"], "workloads", "softmax classification-128x1000"),
+        (["stagnate"], "clauses", "SM-9"),
+        (["equal", "half", "precision"], "edge-cases", "softmax"),  # a title
+        (["torch"], "adapters", "torch-compile"),
+    ],
+)
+def test_a_word_is_looked_for_in_everything(
+    words: list[str], kind: str, identifier: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = listed(capsys, *words)
+    assert (kind, identifier) in {(row["kind"], row["id"]) for row in rows}
+    assert len(rows) < len(listed(capsys))
+
+
+def test_the_cases_of_a_clause(capsys: pytest.CaptureFixture[str]) -> None:
+    found = {row["id"] for row in listed(capsys, "--cases", "SM-1")}
+    assert found == {case.id for case in load_cases() if case.clause == "SM-1"}
+
+
+def test_what_list_prints_next_works(capsys: pytest.CaptureFixture[str]) -> None:
+    seen = {row["kind"]: row["then"] for row in listed(capsys, "sigmoid") if "bench" not in row["then"]}
+    seen.pop("adapters", None)
+    assert {"functions", "cases", "clauses", "edge-cases"} <= seen.keys()
+    for command in seen.values():
+        _, *arguments = command.split()
+        assert status(capsys, *arguments, *(["-a", "numpy"] if arguments[0] != "list" else []))[0] == 0
+
+
+def test_nothing_found(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, err = status(capsys, "list", "sofmax", "--functions", "--cases")
+    assert code == 2 and not out
+    assert err == "lossproof: nothing matches 'sofmax' (did you mean 'softmax'?) among functions, cases\n"
+
+
+def test_missing_adapters_are_told_without_importing_anything(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    info = tmp_path / "plugged-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: plugged\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(
+        "[lossproof.adapters]\nready = ready_module:A\nbare = bare_module:A\ngone = gone_module:A\n"
+    )
+    (tmp_path / "ready_module.py").write_text("import json\nraise SystemExit('imported')\n")
+    (tmp_path / "bare_module.py").write_text("import json\nfrom absent_framework.nn import f\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setitem(BUILTIN, "jax", replace(BUILTIN["jax"], requires="absent_jax"))
+    missing = {presence.name: presence.missing for presence in presences()}
+    assert missing["ready"] is None and missing["numpy"] is None
+    assert missing["bare"] == "absent_framework is not installed"
+    assert missing["gone"] == "gone_module is not installed"
+    assert missing["jax"] == "absent_jax is not installed: pip install 'lossproof[jax]'"
+
+
+# -- completion -----------------------------------------------------------------------------------
+
+
+def test_names_lead_to_ids() -> None:
+    assert names("cases", "soft") == [f"{name}/" for name in FUNCTIONS]
+    assert "softmax/special/" in names("case", "softmax/s")
+    own = [case.id for case in load_cases() if case.id.startswith("softmax/special/")]
+    assert names("case", "softmax/special/nan") == own
+    assert names("adapter", "") == available_names()
+    assert names("json", "") == []
+
+
+@pytest.mark.parametrize(
+    ("line", "due"),
+    [
+        ("lossproof rep", {"repro", "report"}),
+        ("lossproof run --js", {"--json"}),
+        ("lossproof run -a torch-", {"torch-compile", "torch-cuda"}),
+        ("lossproof run -f softmax_", {"softmax_cross_entropy"}),
+        ("lossproof run --dtype b", {"bfloat16"}),
+        ("lossproof explain softmax/special/nan-f", {"softmax/special/nan-first"}),
+        ("lossproof run ma", {"mask_rcnn_mask_loss/", "mask_rcnn_mask_loss_with_logits/",
+                              "mask_rcnn_select_masks/", "makeshift.yaml"}),
+    ],
+)  # fmt: skip
+def test_bash_completes(line: str, due: set[str], tmp_path: Path) -> None:
+    pytest.importorskip("argcomplete")
+    (tmp_path / "makeshift.yaml").touch()
+    bash = shutil.which("bash")
+    assert bash, "completion is tested in bash"
+    script = (
+        'eval "$(register-python-argcomplete lossproof)"\n'
+        'COMP_LINE="$1" COMP_POINT=${#1} COMP_TYPE=9 COMPREPLY=()\n'
+        '_python_argcomplete lossproof\nprintf "%s\\n" "${COMPREPLY[@]}"\n'
+    )
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    done = subprocess.run(
+        [bash, "--norc", "-c", script, "bash", line],
+        capture_output=True, text=True, cwd=tmp_path, env={**os.environ, "PATH": path},
+    )  # fmt: skip
+    assert {word.strip() for word in done.stdout.split()} == due, done.stderr

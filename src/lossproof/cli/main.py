@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Container, Sequence
 from importlib import import_module
@@ -25,6 +26,7 @@ class Command(NamedTuple):
 
 COMMANDS = {
     "run": Command("run", "run cases on backends and say which conform"),
+    "list": Command("list", "functions, cases, adapters, workloads, clauses and edge cases, by a word"),
     "explain": Command("explain", "show a case: inputs, clause, expected, tolerance, what backends give"),
     "repro": Command("repro", "print a standalone script that shows what a backend does, to file upstream"),
     "report": Command(
@@ -42,6 +44,11 @@ COMMANDS = {
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run ``lossproof``; returns the exit status: 0 conforms, 1 something fails, 2 bad usage."""
+    if "_ARGCOMPLETE" in os.environ:
+        # The shell asks what the word under the cursor may become; this does not return.
+        from lossproof.cli.completion import complete
+
+        complete(build_parser(os.environ.get("COMP_LINE", "").split()))
     words = sys.argv[1:] if arguments is None else list(arguments)
     options = build_parser(words[:1]).parse_args(words)
     try:

@@ -11,7 +11,6 @@ from typing import Any
 
 from packaging.version import InvalidVersion, Version
 
-from lossproof.case import yaml as yamlio
 from lossproof.case.model import Case
 from lossproof.case.read import load_cases
 from lossproof.core.clauses import Clause, clauses
@@ -24,6 +23,7 @@ from lossproof.registry.deviations import load_deviations
 from lossproof.registry.find import BUILTIN
 from lossproof.results.file import Results, load_json, read_json
 from lossproof.results.gate import SEVERITY
+from lossproof.site.edges import EdgeCase, edge_cases
 
 # How a verdict is shown: a symbol beside the word, so that colour is never alone.
 SYMBOLS = {
@@ -50,20 +50,6 @@ class Column:
     def label(self) -> str:
         place = "" if self.device in ("", "cpu") else f" on {self.device}"
         return f"{self.name} {self.version}{place}".strip()
-
-
-@dataclass(frozen=True)
-class EdgeCase:
-    """A question of the atlas: what happens when …?"""
-
-    function: str
-    title: str
-    says: str
-    cases: tuple[Case, ...]
-
-    @property
-    def anchor(self) -> str:
-        return "".join(c if c.isalnum() else "-" for c in self.title.lower()).strip("-")
 
 
 @dataclass(frozen=True)
@@ -136,12 +122,7 @@ class Site:
 
     @cached_property
     def edge_cases(self) -> list[EdgeCase]:
-        document = yamlio.load(Path(__file__).with_name("edge_cases.yaml"))
-        return [
-            EdgeCase(function, title, says, tuple(self.cases[f"{function}/{case}"] for case in cases))
-            for function, entries in document.items()
-            for title, says, cases in entries
-        ]
+        return edge_cases(self.cases)
 
 
 def _stem(adapter: str) -> str:

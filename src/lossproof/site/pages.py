@@ -32,8 +32,9 @@ from lossproof.engine.judge import MAX_SHOWN, small_text
 from lossproof.engine.record import Record
 from lossproof.results.diff import KINDS, MEANING, Change, compare_runs
 from lossproof.site.calls import call_of
+from lossproof.site.edges import EdgeCase
 from lossproof.site.markdown import inline, to_html, with_anchors
-from lossproof.site.model import ABSENT, SYMBOLS, Column, EdgeCase, Site, Timing, counts, version_key, worst
+from lossproof.site.model import ABSENT, SYMBOLS, Column, Site, Timing, counts, version_key, worst
 
 _HERE = Path(__file__).parent
 # Inputs that are generated only to show one of their elements have at most this many.

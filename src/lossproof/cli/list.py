@@ -1,0 +1,98 @@
+"""``lossproof list``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from lossproof.core.text import counted, suggest
+from lossproof.errors import LossproofError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from lossproof.cli.catalogue import Entry
+
+KINDS = {
+    "functions": "functions under test, with their arguments",
+    "cases": "cases, with clause, level and reason",
+    "adapters": "adapters known by name: installed, or why they cannot run here",
+    "workloads": "what lossproof bench times",
+    "clauses": "clauses of the specification",
+    "edge-cases": "what happens when …, as the atlas asks",
+}
+# So many of a kind are shown unless the kind is asked for.
+MAX_LISTED = 20
+
+DESCRIPTION = (
+    "List functions, cases, adapters, workloads, clauses and edge cases, or those in which all the words "
+    "begin a word: in ids, titles, clauses and reasons. Exit status 2: nothing matches."
+)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("words", nargs="*", metavar="WORD", help="what to look for (default: everything)")
+    for kind, help in KINDS.items():
+        parser.add_argument(
+            f"--{kind}", dest="kinds", action="append_const", const=kind,
+            help=f"only and all of the {help}",
+        )  # fmt: skip
+    parser.add_argument(
+        "--json", action="store_true", help="print kind, id, text and command of each as JSON"
+    )
+
+
+def main(options: argparse.Namespace) -> int:
+    """Print what is found, kind by kind, each with what to type next."""
+    from rich.console import Console
+
+    from lossproof.cli.catalogue import entries, search
+
+    kinds = list(dict.fromkeys(options.kinds or KINDS))
+    every = list(entries(kinds))
+    found = search(every, options.words)
+    if not found:
+        asked = " ".join(options.words)
+        ids = {part for entry in every for part in (entry.id, *entry.id.split("/"))}
+        raise LossproofError(f"nothing matches {asked!r}{suggest(asked, ids)} among {', '.join(kinds)}")
+    if options.json:
+        rows = [{"kind": e.kind, "id": e.id, "text": e.text, "then": e.then} for e in found]
+        print(json.dumps(rows, indent=1, ensure_ascii=False))
+        return 0
+    console = Console(highlight=False)
+    limit = None if options.kinds else MAX_LISTED
+    for kind in kinds:
+        own = [entry for entry in found if entry.kind == kind]
+        if own:
+            _show(console, kind, own, limit, options.words)
+    return 0
+
+
+def _show(
+    console: Console, kind: str, found: Sequence[Entry], limit: int | None, words: Sequence[str]
+) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    shown = found[:limit]
+    width = max(len(entry.id) for entry in shown)
+    console.print(Text(counted(len(found), kind.replace("-", " ").removesuffix("s")), style="bold"))
+    if sys.stdout.isatty():
+        table = Table.grid(padding=(0, 2), pad_edge=True)
+        table.add_column(no_wrap=True, style="cyan", min_width=min(width, 50))
+        table.add_column()
+        for entry in shown:
+            table.add_row(Text(entry.id), Text(entry.text))
+        console.print(table)
+    else:
+        # Whole lines, for grep.
+        for entry in shown:
+            print(f"  {entry.id:{width}}  {entry.text}")
+    if len(shown) < len(found):
+        again = " ".join(["lossproof list", f"--{kind}", *words])
+        console.print(Text(f"  … and {len(found) - len(shown)} more: {again}", style="dim"))
+    console.print(Text(f"  → {found[0].then}", style="dim"))
+    console.print()
