@@ -15,11 +15,11 @@ from lossproof.cli.main import main
 
 # Functions by file and name; a stage's time includes what its functions call.
 STAGES = {
-    "reading case files": [("case.py", "load_file")],
-    "importing the framework": [("registry.py", "load_adapter")],
-    "building inputs, handing them over": [("engine.py", "bind")],
-    "the framework's calls": [("engine.py", "call_outputs")],
-    "comparing": [("engine.py", "judge")],
+    "reading case files": [("read.py", "load_file")],
+    "importing the framework": [("load.py", "load_adapter")],
+    "building inputs, handing them over": [("call.py", "bind")],
+    "the framework's calls": [("answer.py", "call_outputs")],
+    "comparing": [("judge.py", "judge")],
     "records to disk": [("journal.py", "add"), ("run.py", "_write_files")],
     "tables": [("tally.py", "add"), ("terminal.py", "show_adapter"), ("terminal.py", "show_summary")],
 }
@@ -39,7 +39,7 @@ def profile(adapter: str) -> tuple[dict[str, float], float]:
         if "lossproof" in file
     }
     return (
-        {stage: sum(found.get(place, 0.0) for place in places) for stage, places in STAGES.items()},
+        {stage: sum(found[place] for place in places) for stage, places in STAGES.items()},
         stats.total_tt,  # type: ignore[attr-defined]
     )
 
