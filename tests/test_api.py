@@ -146,6 +146,8 @@ def test_processes_of_their_own_give_the_same(tmp_path: Path) -> None:
     [
         ({"adapter": "numpie"}, "did you mean 'numpy'"),
         ({"adapter": []}, "no adapter is given"),
+        ({"adapter": [NumpyAdapter, dict]}, "<class 'dict'> is no adapter"),
+        ({"adapter": 42}, "42 is no adapter"),
         ({"adapter": ["numpy", NumpyAdapter]}, "two adapters are called 'numpy'"),
         ({"adapter": NumpyAdapter, "isolate": True}, "runs in this process"),
         ({"adapter": NumpyAdapter, "jobs": 2}, "runs in this process"),

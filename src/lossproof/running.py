@@ -75,7 +75,8 @@ def _several(given: Any) -> list[Any]:
     """One thing or several; None is none."""
     if given is None:
         return []
-    return [given] if isinstance(given, (str, os.PathLike, Adapter, type)) else list(given)
+    one = isinstance(given, (str, os.PathLike, Adapter, type)) or not isinstance(given, Iterable)
+    return [given] if one else list(given)
 
 
 def _choice(given: Backend, python: str | None) -> Choice | Adapter | type[Adapter]:

@@ -179,9 +179,11 @@ def adopt(given: Adapter | type[Adapter]) -> Loaded:
     """An adapter, or a class whose constructor is called, with the deviations beside its module.
 
     Raises:
-        LossproofError: its constructor fails, or a file of deviations is malformed.
+        LossproofError: it is none, its constructor fails, or a file of deviations is malformed.
     """
     cls = given if isinstance(given, type) else type(given)
+    if not issubclass(cls, Adapter):
+        raise LossproofError(f"{given!r} is no adapter: give a name, a file, or a lossproof.Adapter")
     name = given.name or cls.__name__
     backend = given.backend or name
     try:
