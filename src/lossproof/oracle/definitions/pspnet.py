@@ -10,9 +10,9 @@ import numpy as np
 from lossproof.core.dtypes import FloatType
 from lossproof.oracle.balls import total
 from lossproof.oracle.bounds import Floats, rounding
+from lossproof.oracle.cross_entropy_rows import CrossEntropy
 from lossproof.oracle.definition import Arguments, Inputs, Outputs, define
 from lossproof.oracle.definitions.cross_entropy import (
-    CrossEntropy,
     LabelClauses,
     label_loss,
     losses,
