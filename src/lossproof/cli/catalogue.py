@@ -63,8 +63,9 @@ def _plain(text: str) -> str:
 def _functions(cases: Sequence[Case]) -> Iterator[Entry]:
     number = Counter(case.function.name for case in cases)
     for name, function in FUNCTIONS.items():
-        text = f"({_signature(function)}), {counted(number[name], 'case')}"
-        yield Entry("functions", name, text, f"lossproof run -f {name}")
+        text = f"({_signature(function)}), {function.clause}, {counted(number[name], 'case')}"
+        definition = clauses()[function.clause].text
+        yield Entry("functions", name, text, f"lossproof run -f {name}", definition)
 
 
 def _signature(function: Function) -> str:

@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from lossproof.cli.catalogue import Entry
 
 KINDS = {
-    "functions": "functions under test, with their arguments",
-    "cases": "cases, with clause, level and reason",
-    "adapters": "adapters known by name: installed, or why they cannot run here",
-    "workloads": "what lossproof bench times",
-    "clauses": "clauses of the specification",
-    "edge-cases": "what happens when …, as the atlas asks",
+    "functions": "with their arguments and the clause that defines each",
+    "cases": "with clause, level and reason",
+    "adapters": "known by name; installed, or why they cannot run here",
+    "workloads": "which lossproof bench times",
+    "clauses": "of the specification",
+    "edge-cases": "of the atlas: what happens when …",
 }
 # So many of a kind are shown unless the kind is asked for.
 MAX_LISTED = 20
@@ -35,10 +35,10 @@ DESCRIPTION = (
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("words", nargs="*", metavar="WORD", help="what to look for (default: everything)")
-    for kind, help in KINDS.items():
+    for kind, about in KINDS.items():
         parser.add_argument(
             f"--{kind}", dest="kinds", action="append_const", const=kind,
-            help=f"only and all of the {help}",
+            help=f"only {kind.replace('-', ' ')}, all of them: {about}",
         )  # fmt: skip
     parser.add_argument(
         "--json", action="store_true", help="print kind, id, text and command of each as JSON"
