@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -49,10 +50,12 @@ class Output:
 
     @property
     def constant(self) -> float | None:
-        """The value that all of a large output's elements share, if they do."""
-        if len(self.exact) > LISTED_ELEMENTS and np.unique(self.rounded).size == 1:
-            return float(self.rounded[0])
-        return None
+        """The value that all of a large output's elements share, if they do, and their bound too."""
+        if len(self.exact) <= LISTED_ELEMENTS or np.unique(self.rounded).size > 1:
+            return None
+        if any((part != part[0]).any() for part in self._coefficients):
+            return None
+        return float(self.rounded[0])
 
     def array(self) -> Floats:
         return self.rounded.reshape(self.shape)
@@ -76,7 +79,7 @@ class Output:
         Raises:
             ArithmeticError: the bound of a finite element has left float64's range.
         """
-        u, a, h = self._coefficients()
+        u, a, h = self._coefficients
         if self.listed:
             return _tolerance(u, a, h, self.shape)
         at = sampled(SKETCH_SEED, len(self.exact), SKETCH_SAMPLE)
@@ -88,6 +91,7 @@ class Output:
         tolerance = _tolerance(u, a, h, (len(blocks),))
         return Tolerance(tolerance.u, tolerance.a, tolerance.eta, sample)
 
+    @cached_property
     def _coefficients(self) -> tuple[Floats, Floats, Floats]:
         """(u, a, h) per element: 0 where nothing may be off, above 0 elsewhere."""
         size = len(self.exact)
