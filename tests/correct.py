@@ -13,19 +13,24 @@ from typing import Any
 
 import ml_dtypes
 import numpy as np
-from lossproof.adapters import numpy as ref
+from lossproof.adapters import _numpy_blocks as blocks
+from lossproof.adapters import _numpy_formulas as formulas
 from lossproof.adapters.numpy import NumpyAdapter
 
-ORIGINAL_REDUCE = ref._reduce
-ORIGINAL_SHIFTED = ref._shifted
-ORIGINAL_SOFTMAX = ref._softmax
-ORIGINAL_LOG_SOFTMAX = ref._log_softmax
-ORIGINAL_SIGMOID = ref._sigmoid
+from . import reference as ref
+
+ORIGINAL_REDUCED = formulas.reduced
+ORIGINAL_SHIFTED = ref.shifted
+ORIGINAL_SOFTMAX = formulas.softmax
+ORIGINAL_LOG_SOFTMAX = formulas.log_softmax
 
 
 @dataclass(frozen=True)
 class Correct:
-    """One correct implementation: an adapter, and helpers of the reference to be replaced."""
+    """One correct implementation: an adapter, and formulas of the reference to be replaced.
+
+    A replacement of ``softmax`` or ``log_softmax`` is a function of (x, axis).
+    """
 
     how: str
     cls: type[NumpyAdapter] = NumpyAdapter
@@ -34,42 +39,54 @@ class Correct:
     @property
     def replaced(self) -> dict[str, Any]:
         """The patches, and what the reference writes out for speed put together from them."""
-        together = {k: v for name in self.patches for k, v in FROM_HELPERS.get(name, {}).items()}
-        return {**together, **self.patches, **_with_the_reference_signature(self.patches)}
+        together = {k: v for name in self.patches for k, v in FROM_FORMULAS.get(name, {}).items()}
+        return {**together, **self.patches, **_of_rows(self.patches)}
 
 
-def reduced_at_once(function: Any, reduction: str, dtype: Any, *arrays: Any, **optional: Any) -> Any:
-    """An elementwise loss whose reduction is ``_reduce`` of all losses."""
-    wide = ref._wide(np.empty(0, dtype)).dtype
-    return ref._reduce(ref._map(function, wide, *arrays, **optional), reduction).astype(dtype)
+def _of_rows(patches: dict[str, Any]) -> dict[str, Any]:
+    """Softmax and log-softmax of (x, axis) as functions of rows, and of the reference's arguments."""
+    return {
+        name: lambda x, function=patches[name]: function(np.asarray(x), -1)
+        for name in ("softmax", "log_softmax")
+        if name in patches
+    }
 
 
-def _with_the_reference_signature(patches: dict[str, Any]) -> dict[str, Any]:
-    """Softmax and log-softmax of (x, axis) as the reference calls them: with room to work in, and a scale."""
-    found: dict[str, Any] = {}
-    if softmax := patches.get("_softmax"):
-        found["_softmax"] = lambda x, axis, out=None, scale=None: (
-            softmax(x, axis) if scale is None else softmax(x, axis) * scale
-        )
-    if log_softmax := patches.get("_log_softmax"):
-        found["_log_softmax"] = lambda x, axis, out=None: log_softmax(x, axis)
-    return found
+def reduced_at_once(cost: Any, reduction: str, x: Any, *others: Any) -> Any:
+    """An elementwise loss whose reduction is ``reduced`` of all costs."""
+    costs = blocks.map_elements(cost, x.astype(blocks.working_dtype(x)), *others)
+    return formulas.reduced(costs, reduction).astype(x.dtype)
 
 
-FROM_HELPERS: dict[str, dict[str, Any]] = {
-    "_reduce": {"_elementwise_loss": reduced_at_once},
-    "_log_softmax": {
-        "_label_cost": lambda x, k: -np.take_along_axis(ref._log_softmax(x, -1), k[:, None], -1)[:, 0]
+def label_cost(x: Any, k: Any, weight: Any = None) -> Any:
+    """The label's log-probability, gathered."""
+    cost = -np.take_along_axis(np.asarray(formulas.log_softmax(x)), k, -1)
+    return cost if weight is None else formulas.product(weight[k], cost)
+
+
+def sigmoid_cross_entropy_of_softplus(x: Any, y: Any, weight: Any = None, pos_weight: Any = None) -> Any:
+    """y ln(1 + e^−x) + (1 − y) ln(1 + e^x) with a softplus each."""
+    positive = formulas.product(formulas.weighted(y, pos_weight), formulas.softplus(-x))
+    return formulas.weighted(positive + formulas.product(1 - y, formulas.softplus(x)), weight)
+
+
+def sigmoid_cross_entropy_gradient_of_sigmoids(
+    x: Any, y: Any, v: Any, weight: Any = None, pos_weight: Any = None
+) -> Any:
+    """(1 − y) σ(x) − y σ(−x) with a sigmoid each."""
+    positive = formulas.weighted(y, pos_weight) * formulas.sigmoid(-x)
+    return formulas.weighted((1 - y) * formulas.sigmoid(x) - positive, weight) * v
+
+
+FROM_FORMULAS: dict[str, dict[str, Any]] = {
+    "reduced": {"_elementwise_loss": reduced_at_once},
+    "softmax": {"scaled_softmax": lambda s, x: s * formulas.softmax(x)},
+    "log_softmax": {"sparse_softmax_cross_entropy": label_cost},
+    "sigmoid": {
+        "sigmoid_gradient": lambda x, v: formulas.sigmoid(x) * formulas.sigmoid(-x) * v,
+        "sigmoid_cross_entropy_gradient": sigmoid_cross_entropy_gradient_of_sigmoids,
     },
-    "_sigmoid": {
-        "_sigmoid_slope": lambda x: ref._sigmoid(x) * ref._sigmoid(-x),
-        "_logistic_slope": lambda x, p, n: n * ref._sigmoid(x) - p * ref._sigmoid(-x),
-    },
-    "_softplus": {
-        "_logistic_cost": lambda x, p, n: (
-            ref._product(p, ref._softplus(-x)) + ref._product(n, ref._softplus(x))
-        )
-    },
+    "softplus": {"sigmoid_cross_entropy": sigmoid_cross_entropy_of_softplus},
 }
 
 
@@ -94,26 +111,31 @@ def kahan(x: Any, axis: int) -> Any:
     return np.where(np.isfinite(total), total, x.sum(axis=axis))
 
 
+def number(loss: Any, count: Any) -> Any:
+    """What a mean divides by."""
+    return np.float64(loss.size if count is None else count)
+
+
 def softmax_with(summation: Callable[[Any, int], Any]) -> dict[str, Callable[..., Any]]:
     """Softmax, log-softmax and reductions with another order of summation."""
 
     def softmax(x: Any, axis: int) -> Any:
-        e = np.exp(ref._shifted(x, axis))
+        e = np.exp(ref.shifted(x, axis))
         return e / np.expand_dims(summation(e, axis), axis) if x.shape[axis] else e
 
     def log_softmax(x: Any, axis: int) -> Any:
-        shifted = ref._shifted(x, axis)
+        shifted = ref.shifted(x, axis)
         if not x.shape[axis]:
             return shifted
         return shifted - np.log(np.expand_dims(summation(np.exp(shifted), axis), axis))
 
-    def reduce(loss: Any, reduction: str) -> Any:
+    def reduced(loss: Any, reduction: str, count: Any = None) -> Any:
         if reduction == "none" or not loss.size:
-            return ORIGINAL_REDUCE(loss, reduction)
+            return ORIGINAL_REDUCED(loss, reduction, count)
         total = summation(loss.ravel(), 0)
-        return np.asarray(total if reduction == "sum" else total / np.float64(loss.size))
+        return np.asarray(total if reduction == "sum" else total / number(loss, count))
 
-    return {"_softmax": softmax, "_log_softmax": log_softmax, "_reduce": reduce}
+    return {"softmax": softmax, "log_softmax": log_softmax, "reduced": reduced}
 
 
 def shuffled(x: Any, axis: int) -> Any:
@@ -125,7 +147,7 @@ def online_softmax(x: Any, axis: int) -> Any:
     """One pass over blocks, rescaling the running sum when the maximum grows."""
     moved = np.moveaxis(x, axis, -1)
     if not moved.shape[-1] or np.isposinf(moved).any():
-        return ORIGINAL_SOFTMAX(x, axis)
+        return ref.along(ORIGINAL_SOFTMAX, x, axis)
     top = np.full(moved.shape[:-1], -np.inf, x.dtype)
     total = np.zeros(moved.shape[:-1], x.dtype)
     for start in range(0, moved.shape[-1], 64):
@@ -223,8 +245,8 @@ class MaxForm(NumpyAdapter):
             return super().sigmoid_cross_entropy(
                 logits, target, weight=weight, pos_weight=pos_weight, reduction=reduction
             )
-        loss = stable_binary(ref._wide(logits), ref._wide(target))
-        return ref._reduce(ref._weighted(loss, weight), reduction).astype(logits.dtype)
+        loss = stable_binary(ref.wide(logits), ref.wide(target))
+        return ref.reduced(ref.weighted(loss, weight), reduction).astype(logits.dtype)
 
 
 def pairwise(x: Any, axis: int) -> Any:
@@ -291,10 +313,15 @@ def log_softmax_without_maximum(x: Any, axis: int) -> Any:
     """ln(1 + the exponentials of all but the maximum), by log1p."""
     d = ORIGINAL_SHIFTED(x, axis)
     if not d.size or not np.isfinite(d).all():
-        return ORIGINAL_LOG_SOFTMAX(x, axis)
+        return ref.along(ORIGINAL_LOG_SOFTMAX, x, axis)
     e = np.exp(d)
     np.put_along_axis(e, np.expand_dims(np.argmax(d, axis=axis), axis), 0, axis=axis)
     return d - np.log1p(e.sum(axis=axis, keepdims=True))
+
+
+def exp_of_log_softmax(x: Any, axis: int) -> Any:
+    """No division."""
+    return np.exp(ref.along(ORIGINAL_LOG_SOFTMAX, x, axis))
 
 
 def flushed_exponentials(x: Any, axis: int) -> Any:
@@ -305,27 +332,27 @@ def flushed_exponentials(x: Any, axis: int) -> Any:
     return e / np.sum(e, axis=axis, keepdims=True)
 
 
-def mean_by_reciprocal(loss: Any, reduction: str) -> Any:
+def mean_by_reciprocal(loss: Any, reduction: str, count: Any = None) -> Any:
     """The sum times 1/N."""
     if reduction != "mean" or not loss.size:
-        return ORIGINAL_REDUCE(loss, reduction)
-    return np.asarray(loss.sum() * (1 / loss.dtype.type(loss.size)))
+        return ORIGINAL_REDUCED(loss, reduction, count)
+    return np.asarray(loss.sum() * (1 / number(loss, count).astype(loss.dtype)))
 
 
-def scaled_before_summing(loss: Any, reduction: str) -> Any:
+def scaled_before_summing(loss: Any, reduction: str, count: Any = None) -> Any:
     """The sum of costs divided by N one by one."""
     if reduction != "mean" or not loss.size:
-        return ORIGINAL_REDUCE(loss, reduction)
-    return np.asarray((loss / loss.dtype.type(loss.size)).sum())
+        return ORIGINAL_REDUCED(loss, reduction, count)
+    return np.asarray((loss / number(loss, count).astype(loss.dtype)).sum())
 
 
-def running_mean(loss: Any, reduction: str) -> Any:
+def running_mean(loss: Any, reduction: str, count: Any = None) -> Any:
     """The mean of blocks of 64, weighted by their lengths."""
     if reduction != "mean" or not loss.size:
-        return ORIGINAL_REDUCE(loss, reduction)
+        return ORIGINAL_REDUCED(loss, reduction, count)
     flat = loss.ravel()
     blocks = [flat[i : i + 64] for i in range(0, flat.size, 64)]
-    return np.asarray(sum(b.mean() * (b.size / flat.size) for b in blocks)).astype(loss.dtype)
+    return np.asarray(sum(b.mean() * (b.size / number(loss, count)) for b in blocks)).astype(loss.dtype)
 
 
 class Gathers(NumpyAdapter):
@@ -333,25 +360,25 @@ class Gathers(NumpyAdapter):
 
     def sparse_softmax_cross_entropy(self, logits: Any, labels: Any, **p: Any) -> Any:
         plain = p["weight"] is None and not p["label_smoothing"] and p["ignore_index"] is None
-        x = np.moveaxis(ref._wide(logits), p["axis"], -1)
+        x = np.moveaxis(ref.wide(logits), p["axis"], -1)
         if not plain or ((labels < 0) | (labels >= x.shape[-1])).any():
             return super().sparse_softmax_cross_entropy(logits, labels, **p)
-        picked = np.take_along_axis(ref._log_softmax(x, -1), np.asarray(labels)[..., None], -1)[..., 0]
-        return ref._reduce(-picked, p["reduction"]).astype(logits.dtype)
+        picked = np.take_along_axis(ref.log_softmax(x, -1), np.asarray(labels)[..., None], -1)[..., 0]
+        return ref.reduced(-picked, p["reduction"]).astype(logits.dtype)
 
 
 class NormaliserFirst(NumpyAdapter):
     """ln S minus the label's difference from the maximum: log-probabilities are never formed."""
 
     def softmax_cross_entropy(self, logits: Any, target: Any, **p: Any) -> Any:
-        x, y = ref._wide(logits), ref._wide(target)
+        x, y = ref.wide(logits), ref.wide(target)
         if not np.isfinite(x).all() or not np.isfinite(y).all() or not x.size:
             return super().softmax_cross_entropy(logits, target, **p)
-        y = ref._smoothed(y, p["axis"], p["label_smoothing"])
-        d = ref._shifted(x, p["axis"])
+        y = ref.smoothed(y, p["axis"], p["label_smoothing"])
+        d = ref.shifted(x, p["axis"])
         normaliser = np.log(np.exp(d).sum(axis=p["axis"]))
         loss = normaliser * y.sum(axis=p["axis"]) - (y * d).sum(axis=p["axis"])
-        return ref._reduce(loss, p["reduction"]).astype(logits.dtype)
+        return ref.reduced(loss, p["reduction"]).astype(logits.dtype)
 
 
 class GradientFromLogProbabilities(NumpyAdapter):
@@ -359,14 +386,14 @@ class GradientFromLogProbabilities(NumpyAdapter):
 
     def _grad_softmax_cross_entropy(self, v: Any, logits: Any, target: Any, **p: Any) -> Any:
         axis = p["axis"]
-        y = ref._smoothed(ref._wide(target), axis, p["label_smoothing"])
+        y = ref.smoothed(ref.wide(target), axis, p["label_smoothing"])
         rows = y.size // y.shape[axis] if y.size else 0
-        upstream = -ref._row_share(v, p["reduction"], rows, axis) * y
-        probabilities = np.exp(ref._log_softmax(ref._wide(logits), axis))
+        upstream = -ref.row_share(v, p["reduction"], rows, axis) * y
+        probabilities = np.exp(ref.log_softmax(ref.wide(logits), axis))
         return {"logits": upstream - probabilities * upstream.sum(axis=axis, keepdims=True)}
 
     def _grad_log_softmax(self, v: Any, logits: Any, *, axis: int) -> Any:
-        p = np.exp(ref._log_softmax(ref._wide(logits), axis))
+        p = np.exp(ref.log_softmax(ref.wide(logits), axis))
         return {"logits": v - p * np.sum(v, axis=axis, keepdims=True)}
 
 
@@ -390,7 +417,7 @@ class GradientsFromSavedProbabilities(NumpyAdapter):
     """The softmax's gradient uses the result as the forward pass saved it, in the dtype's accumulator."""
 
     def _grad_softmax(self, v: Any, logits: Any, *, axis: int) -> Any:
-        p = ref._softmax(ref._wide(logits), axis)
+        p = ref.softmax(ref.wide(logits), axis)
         dot = np.einsum("...i,...i->...", np.moveaxis(p, axis, -1), np.moveaxis(v + 0 * p, axis, -1))
         return {"logits": p * v - p * np.expand_dims(dot, axis)}
 
@@ -401,7 +428,7 @@ class SquaresByDot(NumpyAdapter):
     def l2_loss(self, prediction: Any, target: Any, *, reduction: str, half: bool) -> Any:
         if reduction == "none" or not prediction.size:
             return super().l2_loss(prediction, target, reduction=reduction, half=half)
-        d = (ref._wide(prediction) - ref._wide(target)).ravel()
+        d = (ref.wide(prediction) - ref.wide(target)).ravel()
         total = np.dot(d, d) * d.dtype.type(0.5 if half else 1)
         mean = total / np.float64(d.size) if reduction == "mean" else total
         return np.asarray(mean).astype(prediction.dtype)
@@ -416,7 +443,7 @@ class FusedMultiplyAdd(NumpyAdapter):
         if reduction == "none" or not 0 < prediction.size <= 4096:
             return super().l2_loss(prediction, target, reduction=reduction, half=half)
         total = np.float32(0)
-        for d in (ref._wide(prediction) - ref._wide(target)).ravel():
+        for d in (ref.wide(prediction) - ref.wide(target)).ravel():
             total = np.float32(np.float64(d) * np.float64(d) + np.float64(total))
         total = total * np.float32(0.5 if half else 1)
         mean = total / np.float64(prediction.size) if reduction == "mean" else total
@@ -427,7 +454,7 @@ class DistanceByHypot(NumpyAdapter):
     """hypot(hypot(a, b), c)…: no square overflows."""
 
     def euclidean_distance(self, prediction: Any, target: Any, *, axis: int) -> Any:
-        d = ref._wide(prediction) - ref._wide(target)
+        d = ref.wide(prediction) - ref.wide(target)
         if not d.shape[axis] or np.isnan(d).any():
             return super().euclidean_distance(prediction, target, axis=axis)
         return np.hypot.reduce(d, axis=axis).astype(prediction.dtype)
@@ -439,10 +466,10 @@ class RoiByRoi(NumpyAdapter):
     def mask_rcnn_mask_loss(self, target_masks: Any, target_class_ids: Any, pred_masks: Any) -> Any:
         if (target_class_ids >= pred_masks.shape[-1]).any():
             return super().mask_rcnn_mask_loss(target_masks, target_class_ids, pred_masks)
-        total, count = ref._wide(np.zeros((), pred_masks.dtype)), 0
+        total, count = ref.wide(np.zeros((), pred_masks.dtype)), 0
         for b, r in np.argwhere(target_class_ids > 0).tolist():
-            p = ref._wide(pred_masks[b, r, :, :, target_class_ids[b, r]])
-            costs = ref._binary_cross_entropy(p, ref._wide(target_masks[b, r]))
+            p = ref.wide(pred_masks[b, r, :, :, target_class_ids[b, r]])
+            costs = ref.binary_cross_entropy(p, ref.wide(target_masks[b, r]))
             total, count = total + costs.sum(), count + costs.size
         return np.asarray(total / np.float64(count) if count else total).astype(pred_masks.dtype)
 
@@ -456,7 +483,7 @@ class ImageByImage(NumpyAdapter):
         resized = self.pspnet_resize_labels(labels, size=logits.shape[1:3])
         parts = [
             super(ImageByImage, self).pspnet_loss(
-                ref._wide(x)[None], y[None], num_classes=num_classes, reduction="sum"
+                ref.wide(x)[None], y[None], num_classes=num_classes, reduction="sum"
             )
             for x, y in zip(logits, labels, strict=True)
         ]
@@ -483,10 +510,10 @@ class MaximumThenFirst(NumpyAdapter):
         return np.argmax(np.isnan(logits) | (~np.isnan(top) & (logits == top)), axis=-1)
 
 
-def logs_of_both(p: Any, y: Any) -> Any:
+def logs_of_both(p: Any, y: Any, weight: Any = None) -> Any:
     """ln(1 − p) without log1p."""
     rest = 1 - np.where(p < 0, np.nan, p)
-    return -(ref._times_log(y, p) + ref._product(1 - y, np.log(rest)))
+    return formulas.weighted(-(ref.times_log(y, p) + ref.product(1 - y, np.log(rest))), weight)
 
 
 class LossInHalf(NumpyAdapter):
@@ -513,14 +540,20 @@ class LossInBfloat16(LossInHalf):
     half = ml_dtypes.bfloat16
 
 
-def sum_in_float32(x: Any, **options: Any) -> Any:
+def row_sum_in_float32(x: Any, of: Any = None) -> Any:
     """Sums of half precision accumulate, and stay, in float32."""
-    return np.sum(x, **{"dtype": np.promote_types(np.asarray(x).dtype, np.float32), **options})
+    x = np.asarray(x) if of is None else of(np.asarray(x))
+    return x.sum(axis=-1, keepdims=True, dtype=np.promote_types(x.dtype, np.float32))
 
 
-def narrow_reduce(loss: Any, reduction: str) -> Any:
+def row_dot_in_float32(x: Any, y: Any) -> Any:
+    """Products in half precision, their sum in float32."""
+    return row_sum_in_float32(np.asarray(x) * y)
+
+
+def narrow_reduced(loss: Any, reduction: str, count: Any = None) -> Any:
     """Costs in half precision, their sum in float32."""
-    return ORIGINAL_REDUCE(loss if reduction == "none" else loss.astype(np.float32), reduction)
+    return ORIGINAL_REDUCED(loss if reduction == "none" else loss.astype(np.float32), reduction, count)
 
 
 def narrow_share(v: Any, reduction: str, count: Any) -> Any:
@@ -529,10 +562,13 @@ def narrow_share(v: Any, reduction: str, count: Any) -> Any:
 
 
 THROUGHOUT: dict[str, Any] = {
-    "_sum": sum_in_float32,
-    "_wide": lambda x: x,
-    "_reduce": narrow_reduce,
-    "_share": narrow_share,
+    "row_sum": row_sum_in_float32,
+    "row_dot": row_dot_in_float32,
+    "working_dtype": lambda x: x.dtype,
+    "reduced": narrow_reduced,
+    "reduced_gradient": narrow_share,
+    # In place from the first element on: every operation of rows is rounded.
+    "LARGE": 0,
 }
 
 CORRECT: dict[str, Correct] = {
@@ -548,30 +584,31 @@ CORRECT: dict[str, Correct] = {
     "vector-lanes": Correct("eight running sums", patches=softmax_with(lanes)),
     "kahan": Correct("compensated sums", patches=softmax_with(kahan)),
     "exact-sums": Correct("correctly rounded sums", patches=softmax_with(exact)),
-    "online-softmax": Correct("one pass over blocks of 64", patches={"_softmax": online_softmax}),
+    "online-softmax": Correct("one pass over blocks of 64", patches={"softmax": online_softmax}),
     "softmax-from-log-softmax": Correct(
-        "exp of log-softmax", patches={"_softmax": lambda x, axis: np.exp(ORIGINAL_LOG_SOFTMAX(x, axis))}
+        "exp of log-softmax",
+        patches={"softmax": lambda x, axis: np.exp(ref.along(ORIGINAL_LOG_SOFTMAX, x, axis))},
     ),
     "log1p-of-the-others": Correct(
-        "log-softmax by log1p", patches={"_log_softmax": log_softmax_without_maximum}
+        "log-softmax by log1p", patches={"log_softmax": log_softmax_without_maximum}
     ),
-    "reciprocal": Correct("one division per row", patches={"_softmax": reciprocal_softmax}),
-    "powers-of-two": Correct("exp2 of scaled differences", patches={"_softmax": powers_of_two}),
-    "flushed-exponentials": Correct("no subnormal inside", patches={"_softmax": flushed_exponentials}),
-    "float64-inside": Correct("float64 inside", patches={"_wide": lambda x: x.astype(np.float64)}),
+    "reciprocal": Correct("one division per row", patches={"softmax": reciprocal_softmax}),
+    "powers-of-two": Correct("exp2 of scaled differences", patches={"softmax": powers_of_two}),
+    "flushed-exponentials": Correct("no subnormal inside", patches={"softmax": flushed_exponentials}),
+    "float64-inside": Correct("float64 inside", patches={"working_dtype": lambda x: np.dtype(np.float64)}),
     "one-sided-sigmoid": Correct(
-        "1/(1 + e^−x) on both sides", patches={"_sigmoid": lambda x: 1 / (1 + np.exp(-x))}
+        "1/(1 + e^−x) on both sides", patches={"sigmoid": lambda x: 1 / (1 + np.exp(-x))}
     ),
     "softplus-by-logaddexp": Correct(
-        "logaddexp(0, x)", patches={"_softplus": lambda x: np.logaddexp(x.dtype.type(0), x)}
+        "logaddexp(0, x)", patches={"softplus": lambda x: np.logaddexp(x.dtype.type(0), x)}
     ),
-    "logs-of-both": Correct("ln(1 − p)", patches={"_binary_cross_entropy": logs_of_both}),
+    "logs-of-both": Correct("ln(1 − p)", patches={"binary_cross_entropy": logs_of_both}),
     "max-form": Correct("max(x, 0) − xy + ln(1 + e^−|x|)", MaxForm),
     "normaliser-first": Correct("ln S minus the label's difference", NormaliserFirst),
     "gathers": Correct("gathers instead of one-hot", Gathers),
-    "mean-by-reciprocal": Correct("times 1/N", patches={"_reduce": mean_by_reciprocal}),
-    "scaled-before-summing": Correct("divided, then added", patches={"_reduce": scaled_before_summing}),
-    "mean-of-blocks": Correct("weighted means of blocks", patches={"_reduce": running_mean}),
+    "mean-by-reciprocal": Correct("times 1/N", patches={"reduced": mean_by_reciprocal}),
+    "scaled-before-summing": Correct("divided, then added", patches={"reduced": scaled_before_summing}),
+    "mean-of-blocks": Correct("weighted means of blocks", patches={"reduced": running_mean}),
     "every-operation-in-float16": Correct("float16 elementwise", EveryOperationInHalf),
     "every-operation-in-bfloat16": Correct("bfloat16 elementwise", EveryOperationInBfloat16),
     "float16-throughout": Correct("float16 in every function", LossInHalf, THROUGHOUT),

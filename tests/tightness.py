@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from lossproof.adapters import numpy as ref
 
 from lossproof.case.expected import Sketch
 from lossproof.case.model import Case
@@ -23,6 +22,7 @@ from lossproof.core.dtypes import FLOAT_TYPES
 from lossproof.core.functions import FUNCTIONS
 from lossproof.core.verdicts import Verdict
 
+from . import reference
 from .correct import CORRECT
 from .detection import judged
 
@@ -50,12 +50,8 @@ def correct_shares() -> dict[Cell, float]:
     """The same over all correct implementations."""
     rows = []
     for variant in CORRECT.values():
-        originals = {name: getattr(ref, name) for name in variant.replaced}
-        for name, patch in variant.replaced.items():
-            setattr(ref, name, patch)
-        rows += [record.to_json() for record in judged(variant.cls(), FUNCTIONS)]
-        for name, original in originals.items():
-            setattr(ref, name, original)
+        with reference.replaced(variant.replaced):
+            rows += [record.to_json() for record in judged(variant.cls(), FUNCTIONS)]
     return shares(rows)
 
 

@@ -6,16 +6,16 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from lossproof.adapters import numpy as ref
 from lossproof.adapters.numpy import NumpyAdapter
 
+from .. import reference as ref
 from .registry import mutant, wide
 
 
 def _binary(loss: Callable[[Any, Any], Any]) -> Callable[..., Any]:
     def binary_cross_entropy(self, probabilities, target, *, weight, reduction):
-        cost = ref._weighted(loss(wide(probabilities), wide(target)), weight)
-        return ref._reduce(cost, reduction).astype(probabilities.dtype)
+        cost = ref.weighted(loss(wide(probabilities), wide(target)), weight)
+        return ref.reduced(cost, reduction).astype(probabilities.dtype)
 
     return binary_cross_entropy
 
@@ -33,14 +33,14 @@ class LogClampedAtHundred(NumpyAdapter):
 class BinaryClipped(NumpyAdapter):
     """Probabilities are clipped to [1e-6, 1 − 1e-6]."""
 
-    binary_cross_entropy = _binary(lambda p, y: ref._binary_cross_entropy(np.clip(p, 1e-6, 1 - 1e-6), y))
+    binary_cross_entropy = _binary(lambda p, y: ref.binary_cross_entropy(np.clip(p, 1e-6, 1 - 1e-6), y))
 
 
 @mutant("binary_cross_entropy", kind="formula")
 class NegativesForgotten(NumpyAdapter):
     """The term of 1 − y is missing."""
 
-    binary_cross_entropy = _binary(lambda p, y: -ref._times_log(y, p))
+    binary_cross_entropy = _binary(lambda p, y: -ref.times_log(y, p))
 
 
 @mutant("binary_cross_entropy", "sigmoid_cross_entropy", kind="normaliser")
@@ -66,8 +66,8 @@ class BinaryGradientEpsilon(NumpyAdapter):
 
     def _grad_binary_cross_entropy(self, v, probabilities, target, *, weight, reduction):
         p, y = wide(probabilities), wide(target)
-        slope = ref._weighted((p - y) / np.maximum(p * (1 - p), 1e-12), weight)
-        return {"probabilities": ref._share(v, reduction, p.size) * slope}
+        slope = ref.weighted((p - y) / np.maximum(p * (1 - p), 1e-12), weight)
+        return {"probabilities": ref.reduced_gradient(v, reduction, p.size) * slope}
 
 
 @mutant(
@@ -78,11 +78,11 @@ class LogOfClippedSigmoid(NumpyAdapter):
     """The binary cross entropy of a sigmoid clipped at 1e-7."""
 
     def sigmoid_cross_entropy(self, logits, target, *, weight, pos_weight, reduction):
-        p = np.clip(ref._sigmoid(wide(logits)), 1e-7, 1 - 1e-7)
+        p = np.clip(ref.sigmoid(wide(logits)), 1e-7, 1 - 1e-7)
         y = wide(target)
         positive = y if pos_weight is None else y * wide(pos_weight)
         loss = -(positive * np.log(p) + (1 - y) * np.log1p(-p))
-        return ref._reduce(ref._weighted(loss, weight), reduction).astype(logits.dtype)
+        return ref.reduced(ref.weighted(loss, weight), reduction).astype(logits.dtype)
 
 
 @mutant("sigmoid_cross_entropy", kind="weights")
@@ -92,8 +92,8 @@ class PosWeightOnNegatives(NumpyAdapter):
     def sigmoid_cross_entropy(self, logits, target, *, weight, pos_weight, reduction):
         x, y = wide(logits), wide(target)
         w = 1 if pos_weight is None else wide(pos_weight)
-        loss = ref._product(y, ref._softplus(-x)) + ref._product((1 - y) * w, ref._softplus(x))
-        return ref._reduce(ref._weighted(loss, weight), reduction).astype(logits.dtype)
+        loss = ref.product(y, ref.softplus(-x)) + ref.product((1 - y) * w, ref.softplus(x))
+        return ref.reduced(ref.weighted(loss, weight), reduction).astype(logits.dtype)
 
 
 @mutant("sigmoid_cross_entropy", kind="weights")
@@ -136,7 +136,7 @@ class BinaryEpsilonTwice(NumpyAdapter):
 class BinaryDomainClipped(NumpyAdapter):
     """Probabilities are clipped to [0, 1], which hides invalid ones."""
 
-    binary_cross_entropy = _binary(lambda p, y: ref._binary_cross_entropy(np.clip(p, 0, 1), y))
+    binary_cross_entropy = _binary(lambda p, y: ref.binary_cross_entropy(np.clip(p, 0, 1), y))
 
 
 @mutant("binary_cross_entropy", kind="special")
@@ -144,7 +144,7 @@ class BinaryNanIsZero(NumpyAdapter):
     """A cost that is NaN becomes 0."""
 
     binary_cross_entropy = _binary(
-        lambda p, y: np.nan_to_num(ref._binary_cross_entropy(p, y), nan=0, posinf=np.inf)
+        lambda p, y: np.nan_to_num(ref.binary_cross_entropy(p, y), nan=0, posinf=np.inf)
     )
 
 
@@ -159,14 +159,14 @@ class BinaryZeroTimesInfinity(NumpyAdapter):
 class BinaryTargetsThresholded(NumpyAdapter):
     """Soft targets are rounded."""
 
-    binary_cross_entropy = _binary(lambda p, y: ref._binary_cross_entropy(p, np.rint(y)))
+    binary_cross_entropy = _binary(lambda p, y: ref.binary_cross_entropy(p, np.rint(y)))
 
 
 @mutant("binary_cross_entropy", kind="formula")
 class BinaryBaseTwo(NumpyAdapter):
     """Bits instead of nats."""
 
-    binary_cross_entropy = _binary(lambda p, y: ref._binary_cross_entropy(p, y) / np.float32(np.log(2)))
+    binary_cross_entropy = _binary(lambda p, y: ref.binary_cross_entropy(p, y) / np.float32(np.log(2)))
 
 
 @mutant("binary_cross_entropy", kind="normaliser")
@@ -238,8 +238,8 @@ def _from_logits(loss: Callable[[Any, Any], Any]) -> Callable[..., Any]:
             return NumpyAdapter.sigmoid_cross_entropy(
                 self, logits, target, weight=weight, pos_weight=pos_weight, reduction=reduction
             )
-        cost = ref._weighted(loss(wide(logits), wide(target)), weight)
-        return ref._reduce(cost, reduction).astype(logits.dtype)
+        cost = ref.weighted(loss(wide(logits), wide(target)), weight)
+        return ref.reduced(cost, reduction).astype(logits.dtype)
 
     return sigmoid_cross_entropy
 
@@ -251,7 +251,7 @@ class LogsOfSigmoid(NumpyAdapter):
     """−y ln σ − (1 − y) ln(1 − σ): the sigmoid is rounded to 1 first."""
 
     sigmoid_cross_entropy = _from_logits(
-        lambda x, y: -(y * np.log(ref._sigmoid(x)) + (1 - y) * np.log(1 - ref._sigmoid(x)))
+        lambda x, y: -(y * np.log(ref.sigmoid(x)) + (1 - y) * np.log(1 - ref.sigmoid(x)))
     )
 
 
@@ -281,7 +281,7 @@ class PosWeightCancels(NumpyAdapter):
         x, y = wide(logits), wide(target)
         log_weight = 1 + (wide(pos_weight) - 1) * y
         loss = (1 - y) * x + log_weight * (np.log1p(np.exp(-np.abs(x))) + np.maximum(-x, 0))
-        return ref._reduce(ref._weighted(loss, weight), reduction).astype(logits.dtype)
+        return ref.reduced(ref.weighted(loss, weight), reduction).astype(logits.dtype)
 
 
 @mutant("sigmoid_cross_entropy", kind="formula")
@@ -296,7 +296,7 @@ class SigmoidCrossTwice(NumpyAdapter):
     """The logits have been through a sigmoid already."""
 
     sigmoid_cross_entropy = _from_logits(
-        lambda x, y: y * ref._softplus(-ref._sigmoid(x)) + (1 - y) * ref._softplus(ref._sigmoid(x))
+        lambda x, y: y * ref.softplus(-ref.sigmoid(x)) + (1 - y) * ref.softplus(ref.sigmoid(x))
     )
 
 
@@ -351,6 +351,6 @@ class SigmoidCrossEntropyWithoutLog1p(NumpyAdapter):
         x, y = wide(logits), wide(target)
         tail = np.log(1 + np.exp(-np.abs(x)))
         positive = y if pos_weight is None else y * wide(pos_weight)
-        loss = ref._product(positive, np.maximum(-x, 0) + tail)
-        loss = loss + ref._product(1 - y, np.maximum(x, 0) + tail)
-        return ref._reduce(ref._weighted(loss, weight), reduction).astype(logits.dtype)
+        loss = ref.product(positive, np.maximum(-x, 0) + tail)
+        loss = loss + ref.product(1 - y, np.maximum(x, 0) + tail)
+        return ref.reduced(ref.weighted(loss, weight), reduction).astype(logits.dtype)

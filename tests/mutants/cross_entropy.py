@@ -6,17 +6,17 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from lossproof.adapters import numpy as ref
 from lossproof.adapters.numpy import NumpyAdapter
 
+from .. import reference as ref
 from .registry import mutant, wide
 
 
 def _probability_loss(log: Callable[[Any], Any]) -> Callable[..., Any]:
     def cross_entropy(self, probabilities, target, *, axis, reduction):
         p, y = wide(probabilities), wide(target)
-        loss = -np.sum(ref._product(y, log(p)), axis=axis)
-        return ref._reduce(loss, reduction).astype(probabilities.dtype)
+        loss = -np.sum(ref.product(y, log(p)), axis=axis)
+        return ref.reduced(loss, reduction).astype(probabilities.dtype)
 
     return cross_entropy
 
@@ -55,7 +55,7 @@ class ZeroTimesInfinity(NumpyAdapter):
 
     def cross_entropy(self, probabilities, target, *, axis, reduction):
         loss = -np.sum(wide(target) * np.log(wide(probabilities)), axis=axis)
-        return ref._reduce(loss, reduction).astype(probabilities.dtype)
+        return ref.reduced(loss, reduction).astype(probabilities.dtype)
 
 
 @mutant("cross_entropy", kind="formula")
@@ -83,9 +83,9 @@ class DenseZeroTimesInfinity(NumpyAdapter):
     """A masked class with target 0 makes the loss NaN."""
 
     def softmax_cross_entropy(self, logits, target, *, axis, label_smoothing, reduction):
-        y = ref._smoothed(wide(target), axis, label_smoothing)
-        loss = -np.sum(y * ref._log_softmax(wide(logits), axis), axis=axis)
-        return ref._reduce(loss, reduction).astype(logits.dtype)
+        y = ref.smoothed(wide(target), axis, label_smoothing)
+        loss = -np.sum(y * ref.log_softmax(wide(logits), axis), axis=axis)
+        return ref.reduced(loss, reduction).astype(logits.dtype)
 
 
 @mutant("softmax_cross_entropy", kind="gradient")
@@ -93,10 +93,10 @@ class UnitMassGradient(NumpyAdapter):
     """The gradient is p − y whatever the target's mass."""
 
     def _grad_softmax_cross_entropy(self, v, logits, target, *, axis, label_smoothing, reduction):
-        y = ref._smoothed(wide(target), axis, label_smoothing)
+        y = ref.smoothed(wide(target), axis, label_smoothing)
         rows = y.size // y.shape[axis] if y.size else 0
-        share = ref._row_share(v, reduction, rows, axis)
-        return {"logits": share * (ref._softmax(wide(logits), axis) - y)}
+        share = ref.row_share(v, reduction, rows, axis)
+        return {"logits": share * (ref.softmax(wide(logits), axis) - y)}
 
 
 @mutant("softmax_cross_entropy", kind="formula")
@@ -116,8 +116,8 @@ class HardTargets(NumpyAdapter):
 def _wrong_smoothing(smooth: Callable[[Any, int, float], Any]) -> Callable[..., Any]:
     def softmax_cross_entropy(self, logits, target, *, axis, label_smoothing, reduction):
         y = smooth(wide(target), axis, label_smoothing) if label_smoothing else wide(target)
-        loss = -np.sum(ref._product(y, ref._log_softmax(wide(logits), axis)), axis=axis)
-        return ref._reduce(loss, reduction).astype(logits.dtype)
+        loss = -np.sum(ref.product(y, ref.log_softmax(wide(logits), axis)), axis=axis)
+        return ref.reduced(loss, reduction).astype(logits.dtype)
 
     return softmax_cross_entropy
 
@@ -143,10 +143,10 @@ class ClippedSoftmax(NumpyAdapter):
     """The loss of a softmax clipped at 1e-7."""
 
     def softmax_cross_entropy(self, logits, target, *, axis, label_smoothing, reduction):
-        p = np.clip(ref._softmax(wide(logits), axis), 1e-7, 1)
-        y = ref._smoothed(wide(target), axis, label_smoothing)
+        p = np.clip(ref.softmax(wide(logits), axis), 1e-7, 1)
+        y = ref.smoothed(wide(target), axis, label_smoothing)
         loss = -np.sum(y * np.log(p), axis=axis)
-        return ref._reduce(loss, reduction).astype(logits.dtype)
+        return ref.reduced(loss, reduction).astype(logits.dtype)
 
 
 @mutant("cross_entropy", kind="formula")
@@ -186,8 +186,8 @@ class ProbabilitiesNanSkipped(NumpyAdapter):
 
     def cross_entropy(self, probabilities, target, *, axis, reduction):
         p, y = wide(probabilities), wide(target)
-        loss = -np.nansum(ref._times_log(y, p), axis=axis)
-        return ref._reduce(loss, reduction).astype(probabilities.dtype)
+        loss = -np.nansum(ref.times_log(y, p), axis=axis)
+        return ref.reduced(loss, reduction).astype(probabilities.dtype)
 
 
 @mutant("cross_entropy", kind="gradient")
@@ -205,7 +205,7 @@ class GradientWithEpsilon(NumpyAdapter):
 
     def _grad_cross_entropy(self, v, probabilities, target, *, axis, reduction):
         p, y = wide(probabilities), wide(target)
-        share = ref._row_share(v, reduction, p.size // p.shape[axis] if p.size else 0, axis)
+        share = ref.row_share(v, reduction, p.size // p.shape[axis] if p.size else 0, axis)
         return {"probabilities": share * -y / (p + 1e-7)}
 
 
@@ -245,9 +245,9 @@ class DenseWithoutSoftmax(NumpyAdapter):
     """The logits are taken for log-probabilities."""
 
     def softmax_cross_entropy(self, logits, target, *, axis, label_smoothing, reduction):
-        y = ref._smoothed(wide(target), axis, label_smoothing)
-        loss = -np.sum(ref._product(y, wide(logits)), axis=axis)
-        return ref._reduce(loss, reduction).astype(logits.dtype)
+        y = ref.smoothed(wide(target), axis, label_smoothing)
+        loss = -np.sum(ref.product(y, wide(logits)), axis=axis)
+        return ref.reduced(loss, reduction).astype(logits.dtype)
 
 
 @mutant("softmax_cross_entropy", kind="axis")
@@ -296,9 +296,9 @@ class DenseWithoutMax(NumpyAdapter):
     """ln Σ eˣ is formed without subtracting the maximum."""
 
     def softmax_cross_entropy(self, logits, target, *, axis, label_smoothing, reduction):
-        x, y = wide(logits), ref._smoothed(wide(target), axis, label_smoothing)
+        x, y = wide(logits), ref.smoothed(wide(target), axis, label_smoothing)
         log_p = x - np.log(np.exp(x).sum(axis=axis, keepdims=True))
-        return ref._reduce(-np.sum(ref._product(y, log_p), axis=axis), reduction).astype(logits.dtype)
+        return ref.reduced(-np.sum(ref.product(y, log_p), axis=axis), reduction).astype(logits.dtype)
 
 
 @mutant(

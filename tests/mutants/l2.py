@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from lossproof.adapters import numpy as ref
 from lossproof.adapters.numpy import NumpyAdapter
 
+from .. import reference as ref
 from .registry import mutant, wide
 
 
@@ -34,7 +34,7 @@ class AbsoluteDifference(NumpyAdapter):
 
     def l2_loss(self, prediction, target, *, reduction, half):
         loss = np.abs(wide(prediction) - wide(target)) * (0.5 if half else 1)
-        return ref._reduce(loss, reduction).astype(prediction.dtype)
+        return ref.reduced(loss, reduction).astype(prediction.dtype)
 
 
 @mutant("l2_loss", kind="stability")
@@ -44,7 +44,7 @@ class ExpandedSquare(NumpyAdapter):
     def l2_loss(self, prediction, target, *, reduction, half):
         p, t = wide(prediction), wide(target)
         loss = (p * p - 2 * p * t + t * t) * p.dtype.type(0.5 if half else 1)
-        return ref._reduce(loss, reduction).astype(prediction.dtype)
+        return ref.reduced(loss, reduction).astype(prediction.dtype)
 
 
 @mutant("l2_loss", kind="precision", upstream="https://github.com/numpy/numpy/issues/7930")
@@ -177,7 +177,7 @@ class HuberInstead(NumpyAdapter):
     def l2_loss(self, prediction, target, *, reduction, half):
         d = np.abs(wide(prediction) - wide(target))
         loss = np.where(d < 1, d * d, 2 * d - 1) * d.dtype.type(0.5 if half else 1)
-        return ref._reduce(loss, reduction).astype(prediction.dtype)
+        return ref.reduced(loss, reduction).astype(prediction.dtype)
 
 
 @mutant("l2_loss", kind="formula")

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from lossproof.adapters import numpy as ref
 from lossproof.adapters.numpy import NumpyAdapter
 
+from .. import reference as ref
 from .registry import mutant, wide
 
 
@@ -127,7 +127,7 @@ class SoftmaxOverClasses(NumpyAdapter):
     """Classes compete in a softmax."""
 
     def mask_rcnn_mask_loss_with_logits(self, target_masks, target_class_ids, mask_logits):
-        p = ref._softmax(wide(mask_logits), -1)
+        p = ref.softmax(wide(mask_logits), -1)
         result = super().mask_rcnn_mask_loss(wide(target_masks), target_class_ids, p)
         return result.astype(mask_logits.dtype)
 
@@ -137,7 +137,7 @@ class MaskSigmoidClipped(NumpyAdapter):
     """The loss of a sigmoid clipped at 1e-7."""
 
     def mask_rcnn_mask_loss_with_logits(self, target_masks, target_class_ids, mask_logits):
-        p = np.clip(ref._sigmoid(wide(mask_logits)), 1e-7, 1 - 1e-7)
+        p = np.clip(ref.sigmoid(wide(mask_logits)), 1e-7, 1 - 1e-7)
         result = super().mask_rcnn_mask_loss(wide(target_masks), target_class_ids, p)
         return result.astype(mask_logits.dtype)
 
@@ -232,8 +232,8 @@ class MaskNarrowMean(NumpyAdapter):
     def mask_rcnn_mask_loss(self, target_masks, target_class_ids, pred_masks):
         if (target_class_ids >= pred_masks.shape[-1]).any() or not (target_class_ids > 0).any():
             return super().mask_rcnn_mask_loss(target_masks, target_class_ids, pred_masks)
-        _, p, y = ref._positive_masks(target_masks, target_class_ids, pred_masks)
-        costs = ref._binary_cross_entropy(p, y).astype(pred_masks.dtype).ravel()
+        _, p, y = ref.own_masks(target_masks, target_class_ids, pred_masks)
+        costs = ref.binary_cross_entropy(wide(p), wide(y)).astype(pred_masks.dtype).ravel()
         total = np.add.accumulate(costs, dtype=costs.dtype)[-1]
         return np.asarray(total / costs.size, dtype=costs.dtype)
 
@@ -273,7 +273,7 @@ class MaskSigmoidTwice(NumpyAdapter):
     """The logits have been through a sigmoid already."""
 
     def mask_rcnn_mask_loss_with_logits(self, target_masks, target_class_ids, mask_logits):
-        p = ref._sigmoid(wide(mask_logits)).astype(mask_logits.dtype)
+        p = ref.sigmoid(wide(mask_logits)).astype(mask_logits.dtype)
         return super().mask_rcnn_mask_loss_with_logits(target_masks, target_class_ids, p)
 
 

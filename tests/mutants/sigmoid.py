@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from lossproof.adapters import numpy as ref
 from lossproof.adapters.numpy import NumpyAdapter
 
+from .. import reference as ref
 from .registry import mutant, wide
 
 
@@ -39,7 +39,7 @@ class SigmoidGradientSquared(NumpyAdapter):
     """The gradient is σ² instead of σ(1 − σ)."""
 
     def _grad_sigmoid(self, v, logits):
-        return {"logits": v * ref._sigmoid(wide(logits)) ** 2}
+        return {"logits": v * ref.sigmoid(wide(logits)) ** 2}
 
 
 @mutant("log_sigmoid", kind="stability", upstream="https://github.com/pytorch/pytorch/issues/1835")
@@ -123,7 +123,7 @@ class SigmoidGradientOfResult(NumpyAdapter):
     """The gradient takes the sigmoid of the result once more."""
 
     def _grad_sigmoid(self, v, logits):
-        return super()._grad_sigmoid(v, ref._sigmoid(wide(logits)))
+        return super()._grad_sigmoid(v, ref.sigmoid(wide(logits)))
 
 
 @mutant("sigmoid", kind="gradient")
@@ -148,7 +148,7 @@ class LogSigmoidEpsilon(NumpyAdapter):
 
     def log_sigmoid(self, logits):
         x = wide(logits)
-        return np.log(ref._sigmoid(x) + x.dtype.type(1e-8)).astype(logits.dtype)
+        return np.log(ref.sigmoid(x) + x.dtype.type(1e-8)).astype(logits.dtype)
 
 
 @mutant("log_sigmoid", kind="epsilon")

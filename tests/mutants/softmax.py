@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from lossproof.adapters import numpy as ref
 from lossproof.adapters.numpy import NumpyAdapter
 
+from .. import reference as ref
 from .registry import mutant, wide
 
 
@@ -82,7 +82,7 @@ class SoftmaxEpsilon(NumpyAdapter):
     """An epsilon is added to the denominator."""
 
     def softmax(self, logits, *, axis):
-        e = np.exp(ref._shifted(wide(logits), axis))
+        e = np.exp(ref.shifted(wide(logits), axis))
         return (e / (e.sum(axis=axis, keepdims=True) + 1e-6)).astype(logits.dtype)
 
 
@@ -108,7 +108,7 @@ class SoftmaxGradientDiagonal(NumpyAdapter):
     """Only the diagonal p(1 − p) of the Jacobian is used."""
 
     def _grad_softmax(self, v, logits, *, axis):
-        p = ref._softmax(wide(logits), axis)
+        p = ref.softmax(wide(logits), axis)
         return {"logits": p * (1 - p) * v}
 
 
@@ -117,7 +117,7 @@ class LogOfSoftmax(NumpyAdapter):
     """The logarithm of the rounded softmax."""
 
     def log_softmax(self, logits, *, axis):
-        return np.log(ref._softmax(wide(logits), axis)).astype(logits.dtype)
+        return np.log(ref.softmax(wide(logits), axis)).astype(logits.dtype)
 
 
 @mutant("log_softmax", kind="epsilon")
@@ -125,7 +125,7 @@ class LogSoftmaxEpsilon(NumpyAdapter):
     """An epsilon inside the logarithm."""
 
     def log_softmax(self, logits, *, axis):
-        return np.log(ref._softmax(wide(logits), axis) + 1e-12).astype(logits.dtype)
+        return np.log(ref.softmax(wide(logits), axis) + 1e-12).astype(logits.dtype)
 
 
 @mutant("log_softmax", kind="gradient")
@@ -133,7 +133,7 @@ class LogSoftmaxGradientUnscaled(NumpyAdapter):
     """The gradient forgets the sum of the cotangent."""
 
     def _grad_log_softmax(self, v, logits, *, axis):
-        return {"logits": v - ref._softmax(wide(logits), axis)}
+        return {"logits": v - ref.softmax(wide(logits), axis)}
 
 
 # -- more of the same, one idea each ----------------------------------------------------------
@@ -166,7 +166,7 @@ class SoftmaxMaxFromZero(NumpyAdapter):
 class SoftmaxFloor(NumpyAdapter):
     """Differences from the maximum are cut at −20."""
 
-    softmax = _by_powers(lambda x, axis: np.exp(np.maximum(ref._shifted(x, axis), -20)))
+    softmax = _by_powers(lambda x, axis: np.exp(np.maximum(ref.shifted(x, axis), -20)))
 
 
 @mutant("softmax", kind="precision", upstream="https://github.com/Maratyszcza/NNPACK/issues/174")
@@ -174,7 +174,7 @@ class SoftmaxFastExp(NumpyAdapter):
     """The exponential is a polynomial that is off by up to 1e-4."""
 
     softmax = _by_powers(
-        lambda x, axis: np.exp(ref._shifted(x, axis)) * (1 + 1e-4 * np.sin(ref._shifted(x, axis)))
+        lambda x, axis: np.exp(ref.shifted(x, axis)) * (1 + 1e-4 * np.sin(ref.shifted(x, axis)))
     )
 
 
@@ -182,7 +182,7 @@ class SoftmaxFastExp(NumpyAdapter):
 class SoftmaxTensorFloat(NumpyAdapter):
     """Inputs are truncated to 11 bits of significand (TF32)."""
 
-    softmax = _by_powers(lambda x, axis: np.exp(ref._shifted(_truncated(x, 11), axis)))
+    softmax = _by_powers(lambda x, axis: np.exp(ref.shifted(_truncated(x, 11), axis)))
 
 
 @mutant("softmax", kind="axis", upstream="https://github.com/robertknight/rten/pull/1414")
@@ -198,7 +198,7 @@ class SoftmaxOverAll(NumpyAdapter):
     """The exponentials of the whole array are divided by their common sum."""
 
     def softmax(self, logits, *, axis):
-        e = np.exp(ref._shifted(wide(logits), axis))
+        e = np.exp(ref.shifted(wide(logits), axis))
         return (e / e.sum()).astype(logits.dtype)
 
 
@@ -209,7 +209,7 @@ class SoftmaxPaddedToEight(NumpyAdapter):
     def softmax(self, logits, *, axis):
         x = np.moveaxis(wide(logits), axis, -1)
         pad = [(0, 0)] * (x.ndim - 1) + [(0, -x.shape[-1] % 8)]
-        p = ref._softmax(np.pad(x, pad), -1)[..., : x.shape[-1]]
+        p = ref.softmax(np.pad(x, pad), -1)[..., : x.shape[-1]]
         return np.moveaxis(p, -1, axis).astype(logits.dtype)
 
 
@@ -218,7 +218,7 @@ class SoftmaxTailOfFour(NumpyAdapter):
     """The sum leaves out what remains after blocks of four."""
 
     def softmax(self, logits, *, axis):
-        e = np.moveaxis(np.exp(ref._shifted(wide(logits), axis)), axis, -1)
+        e = np.moveaxis(np.exp(ref.shifted(wide(logits), axis)), axis, -1)
         whole = e.shape[-1] // 4 * 4 or e.shape[-1]
         return np.moveaxis(e / e[..., :whole].sum(axis=-1, keepdims=True), -1, axis).astype(logits.dtype)
 
@@ -228,7 +228,7 @@ class SoftmaxFewClasses(NumpyAdapter):
     """With two or three classes the last one is left out of the sum."""
 
     def softmax(self, logits, *, axis):
-        e = np.moveaxis(np.exp(ref._shifted(wide(logits), axis)), axis, -1)
+        e = np.moveaxis(np.exp(ref.shifted(wide(logits), axis)), axis, -1)
         summed = e[..., :-1] if e.shape[-1] in (2, 3) else e
         return np.moveaxis(e / summed.sum(axis=-1, keepdims=True), -1, axis).astype(logits.dtype)
 
@@ -254,7 +254,7 @@ class SoftmaxGradientFromNarrow(NumpyAdapter):
     """The gradient is formed from a softmax rounded to bfloat16."""
 
     def _grad_softmax(self, v, logits, *, axis):
-        p = _truncated(ref._softmax(wide(logits), axis), 8)
+        p = _truncated(ref.softmax(wide(logits), axis), 8)
         return {"logits": p * (v - np.sum(p * v, axis=axis, keepdims=True))}
 
 
@@ -291,7 +291,7 @@ class LogSoftmaxBaseTwo(NumpyAdapter):
     """The logarithm has base 2."""
 
     def log_softmax(self, logits, *, axis):
-        return (ref._log_softmax(wide(logits), axis) / np.float32(np.log(2))).astype(logits.dtype)
+        return (ref.log_softmax(wide(logits), axis) / np.float32(np.log(2))).astype(logits.dtype)
 
 
 @mutant("log_softmax", kind="axis")
@@ -317,7 +317,7 @@ class LogSoftmaxNarrowSum(NumpyAdapter):
     def log_softmax(self, logits, *, axis):
         if not logits.size:
             return logits
-        d = ref._shifted(wide(logits), axis)
+        d = ref.shifted(wide(logits), axis)
         e = np.exp(d).astype(logits.dtype)
         total = np.add.accumulate(e, axis=axis, dtype=logits.dtype).take([-1], axis=axis)
         return (d - np.log(wide(total))).astype(logits.dtype)

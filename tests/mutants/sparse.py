@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from lossproof.adapters import numpy as ref
 from lossproof.adapters.numpy import NumpyAdapter
 
+from .. import reference as ref
 from .registry import mutant, wide
 
 
@@ -299,7 +299,7 @@ class SmoothingOfIgnoredRows(NumpyAdapter):
         if not p["label_smoothing"] or p["reduction"] != "sum" or not ignored.any():
             return result
         x = np.moveaxis(wide(logits), p["axis"], -1)[ignored]
-        extra = -p["label_smoothing"] * ref._log_softmax(x, -1).mean(axis=-1).sum()
+        extra = -p["label_smoothing"] * ref.log_softmax(x, -1).mean(axis=-1).sum()
         return (wide(result) + extra).astype(logits.dtype)
 
 
@@ -382,7 +382,7 @@ class NormaliserRounded(NumpyAdapter):
         top = x.max(axis=-1)
         normaliser = (top + np.log(np.exp(x - top[..., None]).sum(axis=-1))).astype(logits.dtype)
         picked = np.take_along_axis(x, np.asarray(labels)[..., None], -1)[..., 0]
-        return ref._reduce(wide(normaliser) - picked, p["reduction"]).astype(logits.dtype)
+        return ref.reduced(wide(normaliser) - picked, p["reduction"]).astype(logits.dtype)
 
 
 @mutant("sparse_softmax_cross_entropy", kind="precision")
