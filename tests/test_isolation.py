@@ -368,7 +368,8 @@ def test_parallel_runs_end_on_an_error_of_the_harness(monkeypatch: pytest.Monkey
 
 def test_arrays_of_an_isolated_run_are_its_own() -> None:
     """What an adapter does to its inputs does not reach the next case."""
-    from lossproof.isolation.protocol import decode_array, encode_array
+    from lossproof.isolation.encode import encode_array
+    from lossproof.isolation.protocol import decode_array
 
     array = decode_array(encode_array(np.arange(3.0)), "x")
     array[0] = 7

@@ -19,8 +19,9 @@ from lossproof.case.read import load_cases
 from lossproof.core.resources import folder
 from lossproof.engine.call import bind
 from lossproof.isolation import protocol
+from lossproof.isolation.encode import encode_array
 from lossproof.isolation.load import load_adapter
-from lossproof.isolation.protocol import ProtocolError, decode_array, encode_array
+from lossproof.isolation.protocol import ProtocolError, decode_array
 from lossproof.isolation.remote import serving
 
 ROOT = Path(__file__).parent.parent

@@ -12,6 +12,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_case(parser, several=False)
     add_adapter(parser)
     parser.add_argument("--dtype", "-d", metavar="D", help="the dtype (default: the case's first)")
+    parser.add_argument(
+        "--full",
+        action="store_true",
+        help="carry the sources of adapter and comparison even where a short script says it all",
+    )
 
 
 def main(options: argparse.Namespace) -> int:
@@ -20,7 +25,7 @@ def main(options: argparse.Namespace) -> int:
     from lossproof.core.dtypes import INTEGER_TYPES
     from lossproof.isolation.load import load_adapter
     from lossproof.isolation.remote import RemoteAdapter
-    from lossproof.repro.script import reproduce, reproduce_command
+    from lossproof.repro.script import reproduce
 
     cases = list(select_cases([options.case], []))
     if len(cases) != 1:
@@ -33,9 +38,9 @@ def main(options: argparse.Namespace) -> int:
     dtype = options.dtype or (supported or case.dtypes)[0]
     if dtype not in case.dtypes:
         raise LossproofError(f"{case.id} is not for {dtype}, but for {', '.join(case.dtypes)}")
-    if isinstance(loaded.adapter, RemoteAdapter):
-        print(reproduce_command(case, loaded.adapter, dtype), end="")
-        loaded.adapter.close()
-    else:
-        print(reproduce(case, loaded.adapter, dtype), end="")
+    try:
+        print(reproduce(case, loaded.adapter, dtype, full=options.full), end="")
+    finally:
+        if isinstance(loaded.adapter, RemoteAdapter):
+            loaded.adapter.close()
     return 0

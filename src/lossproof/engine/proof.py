@@ -11,15 +11,11 @@ from collections.abc import Hashable
 from dataclasses import replace
 from weakref import WeakKeyDictionary
 
-import numpy as np
-
 from lossproof.adapter import Adapter
 from lossproof.case.model import Case
-from lossproof.core.dtypes import FLOAT_TYPES
-from lossproof.core.verdicts import ProcessFault
-from lossproof.engine.answer import Answer, answer_to, describe, mistake
+from lossproof.engine.answer import Answer
 from lossproof.engine.call import ask, bind
-from lossproof.errors import Unsupported
+from lossproof.engine.refusal import lacking, proven
 
 # A number that is valid wherever one is due: as a logit, a probability, a target, a prediction.
 VALID_NUMBER = 0.5
@@ -32,13 +28,7 @@ _known: WeakKeyDictionary[Adapter, dict[Hashable, str | None]] = WeakKeyDictiona
 def ask_proven(adapter: Adapter, case: Case, dtype: str) -> Answer:
     """Make a case's call; of an error that might be permitted, say why it is none of the backend's if so."""
     answer = ask(adapter, case, dtype)
-    error = answer.raised.get("value")
-    permitted = any(variant.raises for variant in case.variants)
-    if error is None or not permitted or isinstance(error, (ProcessFault, Unsupported)):
-        return answer
-    if mistake(error):
-        return replace(answer, broken="an error of the adapter's own making")
-    return replace(answer, broken=failing_valid_call(adapter, case, dtype))
+    return proven(answer, case.variants, lambda: failing_valid_call(adapter, case, dtype))
 
 
 def failing_valid_call(adapter: Adapter, case: Case, dtype: str) -> str | None:
@@ -71,16 +61,6 @@ def valid(case: Case) -> Case:
 
 
 def _ask(adapter: Adapter, case: Case, dtype: str) -> str | None:
-    answer = answer_to(adapter, lambda: bind(adapter, valid(case), dtype), ["value"])
-    if "value" in answer.raised:
-        return f"a valid call of the same shapes raises too: {describe(answer.raised['value'])}"
     assert case.expected is not None
-    value, shape = answer.outputs["value"], case.expected["value"].shape
-    if value.shape != shape:
-        return f"a valid call of the same shapes gives shape {value.shape} where {shape} is due"
-    if dtype in FLOAT_TYPES and not case.function.integer_result:
-        if value.dtype != FLOAT_TYPES[dtype].numpy:
-            return f"a valid call of the same shapes gives dtype {value.dtype} where {dtype} is due"
-    elif not np.issubdtype(value.dtype, np.integer):
-        return f"a valid call of the same shapes gives dtype {value.dtype} where an integer is due"
-    return None
+    shape, integer = case.expected["value"].shape, case.function.integer_result
+    return lacking(adapter, lambda: bind(adapter, valid(case), dtype), shape, dtype, integer)

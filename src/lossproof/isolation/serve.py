@@ -18,6 +18,7 @@ from lossproof.core.functions import FUNCTIONS
 from lossproof.engine.answer import call_outputs, describe
 from lossproof.errors import LossproofError, Unsupported
 from lossproof.isolation import protocol
+from lossproof.isolation.encode import encode_array
 from lossproof.isolation.protocol import Answer, Start, decode_array
 from lossproof.registry.find import find_adapter
 from lossproof.registry.loaded import Loaded
@@ -83,8 +84,8 @@ def _run(adapter: Adapter, message: Mapping[str, Any]) -> dict[str, Any]:
         gradients = answer.gradients or {}
         return {
             "id": number,
-            "value": protocol.encode_array(answer.value),
-            "gradients": {name: protocol.encode_array(array) for name, array in gradients.items()},
+            "value": encode_array(answer.value),
+            "gradients": {name: encode_array(array) for name, array in gradients.items()},
         }
     except (Exception, SystemExit) as error:
         return {"id": number, "error": describe(error)}

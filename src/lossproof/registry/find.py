@@ -53,6 +53,10 @@ BUILTIN = {
 }
 
 
+# What the module of an adapter's file is called, with the file's stem behind it.
+FILE_PREFIX = "lossproof_adapter_"
+
+
 def available_names() -> list[str]:
     """Built-in adapters and those that installed packages register, in a fixed order."""
     return [*BUILTIN, *sorted(registered().keys() - BUILTIN.keys())]
@@ -124,7 +128,7 @@ def _import_file(path: Path) -> ModuleType:
     if path.resolve().parent == folder("adapters"):
         # Lossproof's own import each other: they are modules of a package wherever they are named.
         return _import_module(f"lossproof.adapters.{path.stem}", str(path))
-    name = f"lossproof_adapter_{path.stem.replace('-', '_')}"
+    name = FILE_PREFIX + path.stem.replace("-", "_")
     spec = importlib.util.spec_from_file_location(name, path.resolve())
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)

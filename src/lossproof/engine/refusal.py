@@ -1,0 +1,51 @@
+"""Whether an error is a backend's answer to the inputs: only if it answers valid ones of the same shapes.
+
+Knows adapters and nothing of cases, so that standalone scripts can carry its source.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from lossproof.adapter import Adapter
+from lossproof.case.expected import Variant
+from lossproof.core.dtypes import FLOAT_TYPES
+from lossproof.core.verdicts import ProcessFault
+from lossproof.engine.answer import Answer, Bound, answer_to, describe, mistake
+from lossproof.errors import Unsupported
+
+
+def proven(answer: Answer, variants: Sequence[Variant], valid_call: Callable[[], str | None]) -> Answer:
+    """Of an error that might be permitted, say why it is none of the backend's, if so.
+
+    ``valid_call`` makes a valid call and says what it gives instead of an answer, or None; it is asked
+    only where that decides.
+    """
+    error = answer.raised.get("value")
+    permitted = any(variant.raises for variant in variants)
+    if error is None or not permitted or isinstance(error, (ProcessFault, Unsupported)):
+        return answer
+    if mistake(error):
+        return replace(answer, broken="an error of the adapter's own making")
+    return replace(answer, broken=valid_call())
+
+
+def lacking(
+    adapter: Adapter, bind: Callable[[], Bound], shape: tuple[int, ...], dtype: str, integer: bool
+) -> str | None:
+    """What a valid call gives instead of a value of this shape and dtype, or of an integer one; or None."""
+    answer = answer_to(adapter, bind, ["value"])
+    if "value" in answer.raised:
+        return f"a valid call of the same shapes raises too: {describe(answer.raised['value'])}"
+    value = answer.outputs["value"]
+    if value.shape != shape:
+        return f"a valid call of the same shapes gives shape {value.shape} where {shape} is due"
+    if dtype in FLOAT_TYPES and not integer:
+        if value.dtype != FLOAT_TYPES[dtype].numpy:
+            return f"a valid call of the same shapes gives dtype {value.dtype} where {dtype} is due"
+    elif not np.issubdtype(value.dtype, np.integer):
+        return f"a valid call of the same shapes gives dtype {value.dtype} where an integer is due"
+    return None

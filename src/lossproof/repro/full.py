@@ -1,0 +1,204 @@
+"""The long script: a case, and the sources of the adapter and of the engine's own comparison."""
+
+from __future__ import annotations
+
+import inspect
+import textwrap
+from collections.abc import Iterator
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from lossproof.adapter import Adapter
+from lossproof.case.expected import Expected, Sketch, Tolerance
+from lossproof.case.inputs import is_description
+from lossproof.case.model import Case
+from lossproof.core.dtypes import FLOAT_TYPES
+from lossproof.engine.proof import valid
+from lossproof.isolation.remote import RemoteAdapter
+from lossproof.repro import literal, loader
+from lossproof.repro.embed import Embedded, embed
+from lossproof.repro.pipe import PipeAdapter
+
+_ROOTS = (
+    "lossproof",
+    "lossproof.adapter",
+    "lossproof.case.inputs",
+    "lossproof.core.dtypes",
+    "lossproof.engine.refusal",
+    "lossproof.repro.report",
+)
+
+
+def full_script(case: Case, adapter: Adapter, dtype: str) -> str:
+    """A script that runs the case on the adapter and exits with status 1 if an output is wrong.
+
+    It is judged as a run judges it, by the same source. A command is started by the script.
+
+    Raises:
+        LossproofError: a source that the script has to carry cannot be read.
+    """
+    if isinstance(adapter, RemoteAdapter):
+        embedded = embed(PipeAdapter, "", _ROOTS)
+        arguments = f"{list(adapter.command)!r}, {adapter.start.encoding!r}"
+        needs = "the command"
+    else:
+        cls: Any = type(adapter)
+        embedded = embed(cls, adapter.backend, _ROOTS)
+        arguments = ""
+        needs = "the framework"
+    doc = literal.docstring(
+        title(case, adapter, dtype),
+        literal.sentence(case.why),
+        f"Needs Python 3.11, NumPy, ml_dtypes and {needs}. What is judged is in main(); below it are the "
+        "sources of the adapter and of the comparison, with which lossproof judges, as they are.",
+    )
+    main = textwrap.indent("\n".join(_main(case, embedded, arguments, dtype)), "    ")
+    sources = "".join(
+        f"    {name!r}: {literal.module_source(source)},\n" for name, source in embedded.sources.items()
+    )
+    parts = [
+        f"{doc}\n\n{_IMPORTS}",
+        f"def main():\n{main}",
+        f"SOURCES = {{\n{sources}}}",
+        _loader(),
+        _START,
+    ]
+    return "\n\n\n".join(parts)
+
+
+@cache
+def _loader() -> str:
+    return inspect.getsource(loader.Sources).rstrip()
+
+
+def title(case: Case, adapter: Adapter, dtype: str) -> str:
+    """What a script is about, on one line."""
+    if isinstance(adapter, RemoteAdapter):
+        start = adapter.start
+        return f"{case.id} in {dtype} with {start.backend} {start.version} on {start.device}."
+    backend = adapter.backend or adapter.name or type(adapter).__name__
+    return f"{case.id} in {dtype} with {backend} {adapter.version} on {adapter.device}."
+
+
+# What the loader's source needs; its annotations are not evaluated.
+_IMPORTS = """\
+from __future__ import annotations
+
+import importlib.abc
+import importlib.util
+import linecache
+import sys"""
+
+_START = """\
+if __name__ == "__main__":
+    sys.meta_path.insert(0, Sources(SOURCES))
+    sys.exit(main())
+"""
+
+
+def _main(case: Case, embedded: Embedded, arguments: str, dtype: str) -> Iterator[str]:
+    assert case.expected is not None
+    refusable = any(variant.raises for variant in case.variants)
+    yield "import numpy as np"
+    yield ""
+    yield "from lossproof.adapter import Call"
+    yield "from lossproof.case.expected import Sketch, Tolerance, Variant"
+    yield "from lossproof.case.inputs import laid_out, materialize"
+    yield "from lossproof.core.dtypes import numpy_dtype"
+    yield "from lossproof.engine.answer import answer_to"
+    if refusable:
+        yield "from lossproof.engine.refusal import lacking, proven"
+    yield "from lossproof.repro.report import report"
+    yield ""
+    yield "nan, inf = float('nan'), float('inf')"
+    yield f"dtype = numpy_dtype({dtype!r})"
+    yield f"adapter = importlib.import_module({embedded.module!r}).{embedded.cls}({arguments})"
+    yield ""
+    yield from _bind("bind", case, dtype)
+    yield ""
+    yield f"# What the definition says ({case.clause}), rounded to float64, and how far off an output may be:"
+    yield "# u unit roundoffs of the dtype, a of what it sums in, and eta of its smallest numbers."
+    yield "expected = {"
+    for name, item in case.expected.items():
+        yield from literal.wrapped(f"    {name!r}: {_expected(item)},")
+    yield "}"
+    yield "tolerances = {"
+    for name, bound in case.tolerances.items():
+        yield from literal.wrapped(f"    {name!r}: {_tolerance(bound)},")
+    yield "}"
+    yield "variants = [  # what is permitted, too"
+    for variant in case.variants:
+        yield f"    Variant({variant.name!r}, raises={variant.raises!r}, outputs={{"
+        for name, values in variant.outputs.items():
+            yield from literal.wrapped(f"        {name!r}: {literal.array(values)},")
+        yield "    }),"
+    yield "]"
+    yield "answer = answer_to(adapter, bind, list(expected))"
+    if refusable:
+        yield ""
+        yield "# An error is permitted only of a backend that answers a valid call."
+        yield from _bind("bind_valid", valid(case), dtype)
+        yield ""
+        shape, integer = case.expected["value"].shape, case.function.integer_result
+        call = f"lacking(adapter, bind_valid, {shape!r}, {dtype!r}, {integer!r})"
+        yield f"answer = proven(answer, variants, lambda: {call})"
+    judging = f"dtype={dtype!r}, level={case.level!r}, variants=variants"
+    yield f"return report(answer, expected, tolerances, {judging})"
+
+
+def _bind(name: str, case: Case, dtype: str) -> Iterator[str]:
+    """A function that makes the call's arrays, as the engine binds them."""
+    kinds = {parameter.name: parameter.kind for parameter in case.function.parameters}
+    yield f"def {name}():"
+    yield "    arrays = {"
+    for array in case.function.arrays:
+        labels = array.integer and dtype in FLOAT_TYPES
+        text = _input(case.inputs[array.name], array.integer, "np.int64" if labels else "dtype")
+        layout = case.layout.get(array.name)
+        if layout is not None:
+            text = f"laid_out({text}, {layout!r})"
+        yield from _native(array.name, text)
+    yield "    }"
+    yield "    parameters = {"
+    for name, value in case.parameters.items():
+        if kinds[name] == "array" and value is not None:
+            yield from _native(name, _input(value, False, "dtype"))
+        else:
+            yield f"        {name!r}: {literal.value(value)},"
+    yield "    }"
+    if case.cotangent is None:
+        yield "    cotangent = None"
+    else:
+        text = _input(case.cotangent, False, "dtype")
+        yield from _lines(f"    cotangent = adapter.from_numpy({text})")
+    yield f"    return Call(adapter, {case.function.name!r}, parameters), arrays, cotangent"
+
+
+def _native(name: str, text: str) -> list[str]:
+    return _lines(f"        {name!r}: adapter.from_numpy({text}),")
+
+
+def _lines(line: str) -> list[str]:
+    # A description holds words; only lists of numbers can be broken anywhere.
+    return [line] if "materialize(" in line else literal.wrapped(line)
+
+
+def _input(spec: Any, integer: bool, dtype: str) -> str:
+    """An input as a case gives it, listed or described, as source of an array."""
+    if is_description(spec):
+        return f"materialize({literal.value(spec)}, {integer!r}).astype({dtype})"
+    return literal.array(np.asarray(spec), dtype)
+
+
+def _expected(item: Expected) -> str:
+    if isinstance(item, Sketch):
+        stored = f"{literal.array(item.sums)}, {literal.array(item.sample)}"
+        return f"Sketch({item.shape!r}, {item.seed!r}, {stored})"
+    return literal.array(item)
+
+
+def _tolerance(bound: Tolerance) -> str:
+    sample = "" if bound.sample is None else f", sample={_tolerance(bound.sample)}"
+    return f"Tolerance(u={literal.array(bound.u)}, a={literal.array(bound.a)}, eta={bound.eta!r}{sample})"

@@ -1,0 +1,53 @@
+"""Judges an answer and prints a line per output; a script carries this source with the engine's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from lossproof.case.expected import Expected, Sketch, Tolerance, Variant
+from lossproof.core.verdicts import Verdict
+from lossproof.engine.answer import Answer
+from lossproof.engine.verdict import judge_output
+
+RIGHT = frozenset({Verdict.PASS, Verdict.VARIANT})
+
+
+def report(
+    answer: Answer,
+    expected: Mapping[str, Expected],
+    tolerances: Mapping[str, Tolerance],
+    *,
+    dtype: str,
+    level: str,
+    variants: Sequence[Variant] = (),
+) -> int:
+    """Print each output's verdict, what came and what is due.
+
+    Returns:
+        The exit status: 0 if an output is right and none is wrong; what the adapter does not
+        support is neither.
+    """
+    found = []
+    for output, due in expected.items():
+        verdict, variant, comparison = judge_output(
+            answer, output, due, tolerances.get(output), dtype=dtype, level=level, variants=variants
+        )
+        found.append(verdict)
+        name = f"{verdict} ({variant})" if variant else str(verdict)
+        print(f"{output}: {name}" + (f": {comparison.message}" if comparison.message else ""))
+        if output in answer.outputs:
+            got = answer.outputs[output]
+            if isinstance(due, Sketch) and got.shape == due.shape:
+                print("  sums of blocks")
+                got = due.of(got)
+            print("  got      " + _text(got))
+            print("  expected " + _text(due.sums if isinstance(due, Sketch) else due))
+    judged = [verdict for verdict in found if verdict is not Verdict.UNSUPPORTED]
+    return 0 if judged and RIGHT.issuperset(judged) else 1
+
+
+def _text(array: Any) -> str:
+    return np.array2string(np.asarray(array), threshold=20, prefix=" " * 11)
