@@ -22,8 +22,9 @@ from lossproof.adapter import Adapter
 from lossproof.case.model import Case
 from lossproof.case.read import load_cases
 from lossproof.core.verdicts import Verdict
-from lossproof.engine.call import ask, missing
+from lossproof.engine.call import missing
 from lossproof.engine.judge import judge
+from lossproof.engine.proof import ask_proven
 from lossproof.isolation.load import load_adapter
 from lossproof.registry.loaded import Loaded
 from lossproof.repro.full import full_script
@@ -60,7 +61,7 @@ def without_lossproof() -> Iterator[None]:
 
     kept = {name: sys.modules.pop(name) for name in ours()}
     finders = list(sys.meta_path)
-    sys.meta_path.insert(0, _Absent)  # type: ignore[arg-type]
+    sys.meta_path.insert(0, _Absent)
     try:
         yield
     finally:
@@ -90,7 +91,7 @@ def run_script(text: str) -> tuple[int | str, str]:
 
 def compare(adapter: Adapter, case: Case, dtype: str, outcome: Outcome) -> None:
     """Run both forms of one pair's script, where there is a short one, beside the engine."""
-    answer = ask(adapter, case, dtype)
+    answer = ask_proven(adapter, case, dtype)
     judged = {output: judge(case, dtype, output, answer)[:2] for output in case.expected or ()}
     due = {output: (str(verdict), variant) for output, (verdict, variant) in judged.items()}
     counted = [verdict for verdict, _ in judged.values() if verdict is not Verdict.UNSUPPORTED]

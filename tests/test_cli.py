@@ -28,7 +28,6 @@ from lossproof.core.resources import folder
 from lossproof.isolation.load import load_adapter
 from lossproof.registry.find import BUILTIN, available_names
 from lossproof.registry.presence import presences
-from lossproof.repro.script import reproduce
 from lossproof.results.journal import Journal
 from lossproof.site.edges import edge_cases
 
@@ -168,49 +167,6 @@ def test_explain_works_for_every_case(function: str) -> None:
 def test_explain(capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = status(capsys, "explain", "softmax/special/nan-first", "-a", "numpy")
     assert code == 0 and "SM-3" in out and "float32 value: pass" in out
-
-
-REPRODUCED = [
-    "softmax/special/nan-in-a-row",
-    "log_softmax/ordinary/random-1000-classes",
-    "sparse_softmax_cross_entropy/weights/cotangent",
-    "softmax_cross_entropy/range/equal-66000",
-    "pspnet_resize_labels/nearest/exact-ratio",
-    "pspnet_predict/argmax/random",
-    "mask_rcnn_mask_loss/ordinary/none-positive",
-    "sigmoid_cross_entropy/ordinary/both-weights",
-    "euclidean_distance/ordinary/random-512",
-    "pspnet_total_loss/auxiliary-head/random",
-]
-
-
-@pytest.mark.parametrize("case", REPRODUCED)
-def test_repro_runs_without_lossproof(case: str, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    code, script, _ = status(capsys, "repro", case, "-a", "numpy")
-    assert code == 0 and "import lossproof" not in script and "from lossproof" not in script
-    path = tmp_path / "repro.py"
-    path.write_text(script, encoding="utf-8")
-    done = subprocess.run([sys.executable, str(path)], capture_output=True, text=True, cwd=tmp_path)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "value: as defined" in done.stdout
-
-
-def test_repro_can_be_written_for_every_case() -> None:
-    adapter = load_adapter("numpy").adapter
-    assert adapter is not None
-    for case in load_cases():
-        compile(reproduce(case, adapter, case.dtypes[0]), case.id, "exec")
-
-
-def test_a_repro_of_a_wrong_backend_says_so(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    adapter = tmp_path / "f.py"
-    adapter.write_text(FAULTY, encoding="utf-8")
-    code, script, _ = status(capsys, "repro", "sigmoid/ordinary/moderate", "-a", str(adapter))
-    assert code == 0
-    path = tmp_path / "repro.py"
-    path.write_text(script, encoding="utf-8")
-    done = subprocess.run([sys.executable, str(path)], capture_output=True, text=True, cwd=tmp_path)
-    assert done.returncode == 1 and "value: DEVIATES" in done.stdout
 
 
 @pytest.mark.parametrize("arguments", [[], *([name] for name in COMMANDS)], ids=" ".join)

@@ -268,7 +268,7 @@ class _Reducer:
             return None
         key = self.known(index, scope)
         for candidate, value in zip(table.keys, table.values, strict=True):
-            if isinstance(candidate, ast.Constant) and candidate.value == key:
+            if candidate is not None and _value(candidate) == key:
                 return value, within
         raise _OtherError
 

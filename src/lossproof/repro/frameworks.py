@@ -23,7 +23,6 @@ class Framework:
     dtype: str
     evaluate: str
     differentiate: str
-    """Empty for a framework without gradients."""
     ones: str
     numpy: str
     """A NumPy array of float64, or of an integer dtype, from ``{result}``."""
@@ -115,20 +114,8 @@ _JAX = Framework(
     integers="np.asarray({result})",
 )
 
-_NUMPY = Framework(
-    array="np.array({data}, dtype=np.{dtype})",
-    leaf="",
-    dtype="np.{dtype}",
-    evaluate="value = {call}",
-    differentiate="",
-    ones="",
-    numpy="np.asarray({result}).astype(float)",
-    integers="np.asarray({result})",
-)
-
-# By the names of the built-in adapters.
+# By the names of the built-in adapters. NumPy's functions are lossproof's own, and nobody's to report to.
 FRAMEWORKS = {
-    "numpy": _NUMPY,
     "torch": _TORCH,
     "torch-compile": _TORCH_COMPILE,
     "torch-cuda": _TORCH_CUDA,

@@ -51,8 +51,9 @@ def full_script(case: Case, adapter: Adapter, dtype: str) -> str:
     doc = literal.docstring(
         title(case, adapter, dtype),
         literal.sentence(case.why),
-        f"Needs Python 3.11, NumPy, ml_dtypes and {needs}. What is judged is in main(); below it are the "
-        "sources of the adapter and of the comparison, with which lossproof judges, as they are.",
+        f"Clause {case.clause} of the specification. Needs Python 3.11, NumPy, ml_dtypes and {needs}. What "
+        "is judged is in main(); below it are the sources of the adapter and of the comparison, with which "
+        "lossproof judges, as they are.",
     )
     main = textwrap.indent("\n".join(_main(case, embedded, arguments, dtype)), "    ")
     sources = "".join(
@@ -118,7 +119,7 @@ def _main(case: Case, embedded: Embedded, arguments: str, dtype: str) -> Iterato
     yield ""
     yield from _bind("bind", case, dtype)
     yield ""
-    yield f"# What the definition says ({case.clause}), rounded to float64, and how far off an output may be:"
+    yield "# What the definition says, rounded to float64, and how far off an output may be:"
     yield "# u unit roundoffs of the dtype, a of what it sums in, and eta of its smallest numbers."
     yield "expected = {"
     for name, item in case.expected.items():

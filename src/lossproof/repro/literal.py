@@ -12,20 +12,22 @@ import numpy.typing as npt
 WIDTH = 106  # with an indentation in front of it
 
 
-def docstring(title: str, *paragraphs: str) -> str:
+def docstring(*paragraphs: str) -> str:
     """A module's docstring, whatever stands in the texts.
 
-    The second line is blank, so that nothing in a text can pass for a declaration of an encoding,
-    which counts in the first two lines of a file.
+    It is the first thing in a file: no text can pass for a declaration of the file's encoding, which
+    has to stand before any code.
     """
-    lines = [_escaped(" ".join(title.split()))]
+    lines: list[str] = []
     for paragraph in paragraphs:
-        lines += ["", *map(_escaped, textwrap.wrap(paragraph, 96))]
-    return '"""' + "\n".join(lines) + '"""'
+        # No line ends within a word, so none ends within an escape.
+        words = " ".join(map(_escaped, paragraph.split()))
+        lines += ["", *textwrap.wrap(words, 96, break_long_words=False, break_on_hyphens=False)]
+    return '"""' + "\n".join(lines[1:]) + '"""'
 
 
-def _escaped(line: str) -> str:
-    return "".join(_ESCAPES.get(c) or (c if c.isprintable() else repr(c)[1:-1]) for c in line)
+def _escaped(word: str) -> str:
+    return "".join(_ESCAPES.get(c) or (c if c.isprintable() else repr(c)[1:-1]) for c in word)
 
 
 _ESCAPES = {"\\": "\\\\", '"': '\\"'}
