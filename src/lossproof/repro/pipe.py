@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -32,13 +33,17 @@ class PipeAdapter(Adapter):
 
     def _ask(self, message: Mapping[str, Any]) -> Any:
         assert self.process.stdin is not None and self.process.stdout is not None
-        try:
+        line = b""
+        with contextlib.suppress(BrokenPipeError):
             self.process.stdin.write(json.dumps(message, separators=(",", ":")).encode() + b"\n")
             self.process.stdin.flush()
-            return json.loads(self.process.stdout.readline())
-        except (BrokenPipeError, json.JSONDecodeError):
-            self.process.kill()
-            raise ProcessFault(Verdict.CRASH, f"the command ended: {self.process.wait()}") from None
+            line = self.process.stdout.readline()
+        if not line:
+            raise ProcessFault(Verdict.CRASH, f"the command ended with status {self.process.wait()}")
+        try:
+            return json.loads(line)
+        except ValueError as error:
+            raise ProcessFault(Verdict.ERROR, f"the command's answer is no JSON: {error}") from None
 
     def evaluate(self, function: Call, arrays: Mapping[str, Any]) -> Any:
         return _decoded(self._run(function, arrays, (), None)["value"])
