@@ -1,21 +1,24 @@
-"""Write the tables of docs/speed.md from files of ``lossproof bench --json``.
+"""Write what docs/speed.md takes from benchmarks/results/: python -m benchmarks.page
 
-python benchmarks/page.py benchmarks/results/cpu.json benchmarks/results/numpy.json
+``cpu.json`` and ``numpy.json`` are files of ``lossproof bench --json`` (``condense.py`` makes them small),
+``agreement.json`` is kept by ``agreement.py``.
 """
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from lossproof.bench.compare import by_key, read, rows
-from lossproof.bench.stats import change, paired
+from lossproof.bench.compare import by_key, copy_share, read, rows
+from lossproof.bench.stats import change
 
+from .agreement import agreement, halves, load
+
+RESULTS = Path(__file__).parent / "results"
 PAGE = Path(__file__).parent.parent / "docs" / "speed.md"
 # What follows a mark, to the next heading of the second level, is written anew.
-BACKENDS, REFERENCE = (f"<!-- tables: python benchmarks/page.py, {n} file -->" for n in ("first", "second"))
+MARK = "<!-- python -m benchmarks.page writes the rest of this section from benchmarks/results/{} -->"
 
 
 def cell(row: Mapping[str, Any] | None) -> str:
@@ -23,7 +26,7 @@ def cell(row: Mapping[str, Any] | None) -> str:
     if row is None:
         return "–"
     stats, extra = row["stats"], row["extra_info"]
-    share = paired(extra["copy_s"], stats["data"], extra["starts"])
+    share = copy_share(row)
     times = f"{1e3 * stats['median']:.3g} ({1e3 * stats['q1']:.3g}–{1e3 * stats['q3']:.3g})"
     wrong = [name for name, verdict in extra["verdicts"].items() if verdict not in ("pass", "variant")]
     mark = f" *{', '.join(wrong)} wrong*" if wrong else ""
@@ -80,20 +83,35 @@ def reference(document: Mapping[str, Any]) -> Iterator[str]:
         yield f"| {' | '.join([*cells, ratio, cell(found.get(sklearn)), peaks])} |"
 
 
-def replaced(text: str, mark: str, lines: Sequence[str]) -> str:
-    """The page with these lines after the mark."""
+def agreed() -> Iterator[str]:
+    """How far the two runs that were kept agree, and the halves of each."""
+    runs = load([RESULTS / "agreement.json"], "numpy")
+    both = agreement(*runs)
+    (early_1, turns_1), (early_2, turns_2) = map(halves, runs)
+    yield (
+        f"\nOf {len(both.factors)} ratios in the two runs, {both.within} agree within 5 %, half of them "
+        f"within {both.percent(0.5):.1f} %, nine in ten within {both.percent(0.9):.1f} %, all within "
+        f"{both.percent(1):.1f} %. Within one run, its first starts and its last agree within 5 % in "
+        f"{early_1.within} and {early_2.within} of them, every second start and the others in "
+        f"{turns_1.within} and {turns_2.within}."
+    )
+
+
+def replaced(text: str, file: str, lines: Iterable[str]) -> str:
+    """The page with these lines after the mark of a file."""
+    mark = MARK.format(file)
     start = text.index(mark) + len(mark)
     following = text.find("\n## ", start)
     after = "" if following < 0 else text[following:]
     return text[:start] + "\n" + "\n".join(lines) + "\n" + after
 
 
-def main() -> None:
-    """Replace what follows the marks."""
-    first, second = (read(Path(argument)) for argument in sys.argv[1:3])
-    text = replaced(PAGE.read_text(encoding="utf-8"), BACKENDS, list(backends(first)))
-    PAGE.write_text(replaced(text, REFERENCE, list(reference(second))), encoding="utf-8")
+def renewed(text: str) -> str:
+    """The page with everything that is in benchmarks/results/."""
+    text = replaced(text, "agreement.json", agreed())
+    text = replaced(text, "numpy.json", reference(read(RESULTS / "numpy.json")))
+    return replaced(text, "cpu.json", backends(read(RESULTS / "cpu.json")))
 
 
 if __name__ == "__main__":
-    main()
+    PAGE.write_text(renewed(PAGE.read_text(encoding="utf-8")), encoding="utf-8")

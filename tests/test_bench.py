@@ -15,8 +15,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from benchmarks.condense import condensed, text
+from benchmarks.page import PAGE, renewed
 from lossproof.bench import session
-from lossproof.bench.compare import compare, rows
+from lossproof.bench.compare import compare, rows, start_ratios
 from lossproof.bench.session import Plan, Worker
 from lossproof.bench.stats import Interval, _freedom, change, paired, student, summary
 from lossproof.bench.workload import Workload, workloads
@@ -360,11 +362,36 @@ def test_agreement_tells_drift_from_noise(tmp_path: Path) -> None:
     path.write_text(json.dumps({"benchmarks": rows_}), encoding="utf-8")
     script = Path(__file__).parent.parent / "benchmarks" / "agreement.py"
 
-    def agreement(*paths: Path) -> str:
-        command = [sys.executable, *map(str, [script, "numpy", *paths])]
+    def agreement(*paths: Path | str) -> str:
+        command = [sys.executable, *map(str, [script, *paths])]
         return str(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
     assert "two runs: 1 ratios, 1 agree" in agreement(path, path)
     assert "first and last starts: 1 ratios, 0 agree" in agreement(path)
     assert "all within 50.0 %:\n  other, w, forward, 1: 1 and 1.5" in agreement(path)
     assert "every second start: 1 ratios, 1 agree" in agreement(path)
+    # What is kept of runs says the same.
+    kept = tmp_path / "kept.json"
+    assert agreement(path, "--write", kept) == agreement(kept)
+
+
+def test_the_page_on_speed_is_current() -> None:
+    page = PAGE.read_text(encoding="utf-8")
+    assert renewed(page) == page, "run: python -m benchmarks.page"
+
+
+def test_a_condensed_file_says_the_same(
+    measured: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    raw, small = tmp_path / "raw.json", tmp_path / "small.json"
+    raw.write_text(json.dumps(measured), encoding="utf-8")
+    small.write_text(text(condensed(measured)), encoding="utf-8")
+    assert small.stat().st_size < raw.stat().st_size
+    assert main(["bench", "--load", str(small), "--compare", str(raw)]) == 0
+    assert "no difference seen" in capsys.readouterr().out
+    kept = json.loads(small.read_text(encoding="utf-8"))
+    assert rows(kept).keys() == rows(measured).keys()
+    for old, new in zip(measured["benchmarks"], kept["benchmarks"], strict=True):
+        assert start_ratios(new) == pytest.approx(start_ratios(old), rel=1e-5)
+        assert new["stats"]["median"] == pytest.approx(old["stats"]["median"], rel=1e-5)
+        assert new["extra_info"]["verdicts"] == old["extra_info"]["verdicts"]

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from lossproof.bench.stats import CONFIDENCE, Interval, change, start_medians
+from lossproof.bench.stats import CONFIDENCE, Interval, change, over_starts, start_medians
 from lossproof.errors import InputError
 
 Key = tuple[str, str, str, int]
@@ -62,13 +62,22 @@ def by_key(document: Mapping[str, Any]) -> dict[Key, Mapping[str, Any]]:
 
 
 def rows(document: Mapping[str, Any]) -> dict[Key, list[float]]:
+    """What each start of each row gave."""
+    return {key_of(row): start_ratios(row) for row in document["benchmarks"]}
+
+
+def start_ratios(row: Mapping[str, Any]) -> list[float]:
     """Per start, the median of timings over copies of the same rounds.
 
-    A slower or busier machine changes these ratios least.
+    A slower or busier machine changes these ratios least. A condensed file has them instead of samples.
+
+    Raises:
+        KeyError, TypeError, ValueError: the row has no samples with a copy and a start each.
     """
-    found = {}
-    for row in document["benchmarks"]:
-        extra = row["extra_info"]
+    extra = row["extra_info"]
+    if "time_over_copy" in extra:
+        kept = np.asarray(extra["time_over_copy"], float)
+    else:
         times = [np.asarray(data, float) for data in (row["stats"]["data"], extra["copy_s"])]
         if not all(data.ndim == 1 and data.size and np.isfinite(data).all() for data in times):
             raise ValueError("no samples")
@@ -77,8 +86,19 @@ def rows(document: Mapping[str, Any]) -> dict[Key, list[float]]:
         ratios = times[0] / times[1]
         if len(extra["starts"]) != len(ratios):
             raise ValueError("not a start for each sample")
-        found[key_of(row)] = [float(ratio) for ratio in start_medians(ratios, extra["starts"])]
-    return found
+        kept = start_medians(ratios, extra["starts"])
+    if kept.ndim != 1 or not kept.size or not (np.isfinite(kept) & (kept > 0)).all():
+        raise ValueError("no samples")
+    return [float(ratio) for ratio in kept]
+
+
+def copy_share(row: Mapping[str, Any]) -> Interval:
+    """Copying as many bytes over the time taken, with its interval: 1 is as fast as copying.
+
+    Raises:
+        KeyError, TypeError, ValueError: as ``start_ratios``.
+    """
+    return over_starts([1 / ratio for ratio in start_ratios(row)])
 
 
 def compare(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Compared]:

@@ -57,7 +57,12 @@ def paired(samples: Sequence[float], others: Sequence[float], starts: Sequence[i
 
     What slows the machine down in a round slows both.
     """
-    logs = np.log(start_medians(np.asarray(samples) / np.asarray(others), starts))
+    return over_starts(start_medians(np.asarray(samples) / np.asarray(others), starts))
+
+
+def over_starts(ratios: npt.ArrayLike) -> Interval:
+    """The ratio that each start gave a number for, with its interval."""
+    logs = np.log(np.asarray(ratios, float))
     return _interval(float(np.mean(logs)), _variance(logs), len(logs) - 1, CONFIDENCE)
 
 

@@ -11,8 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from lossproof.bench.compare import compare
-from lossproof.bench.stats import paired
+from lossproof.bench.compare import compare, copy_share
 from lossproof.errors import LossproofError
 
 
@@ -25,7 +24,7 @@ def show(console: Console, document: Mapping[str, Any]) -> None:
             table.add_column(heading, justify="right")
         for row in rows:
             stats, extra = row["stats"], row["extra_info"]
-            limit = paired(extra["copy_s"], stats["data"], extra["starts"])
+            limit = copy_share(row)
             peak = extra.get("peak_bytes")
             wrong = [f"{name} {verdict}" for name, verdict in extra["verdicts"].items() if verdict != "pass"]
             table.add_row(

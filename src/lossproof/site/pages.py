@@ -19,7 +19,7 @@ import jinja2
 from markupsafe import Markup
 
 import lossproof
-from lossproof.bench.stats import paired
+from lossproof.bench.compare import copy_share
 from lossproof.case.arrays import numpy_arrays
 from lossproof.case.expected import Sketch
 from lossproof.case.inputs import is_description
@@ -434,14 +434,10 @@ def _speed(timing: Timing) -> dict[str, Any]:
 
 def _limit_share(row: Mapping[str, Any]) -> str:
     """Copying as many bytes over the time taken, with its interval, where both were measured together."""
-    samples, copies, starts = row["stats"].get("data"), _extra(row, "copy_s"), _extra(row, "starts")
-    if not (isinstance(samples, list) and isinstance(copies, list) and isinstance(starts, list) and samples):
+    try:
+        return copy_share(row).text()
+    except (KeyError, TypeError, ValueError):
         return ""
-    if not len(samples) == len(copies) == len(starts) or not all(isinstance(n, int) for n in starts):
-        return ""
-    if not all(isinstance(x, float) and x > 0 for x in (*samples, *copies)):
-        return ""
-    return paired(copies, samples, starts).text()
 
 
 def _extra(row: Mapping[str, Any], name: str) -> Any:
