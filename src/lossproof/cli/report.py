@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from lossproof.errors import LossproofError
@@ -15,7 +16,9 @@ DESCRIPTION = (
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("results", nargs="+", type=Path, metavar="FILE", help="results and timings, as JSON")
+    parser.add_argument(
+        "results", nargs="+", type=Path, metavar="FILE", help="results and timings, or folders of them"
+    )
     parser.add_argument("--out", "-o", type=Path, required=True, metavar="DIR", help="where the site goes")
     parser.add_argument("--title", default="lossproof", help="the title of its pages")
 
@@ -28,7 +31,7 @@ def main(options: argparse.Namespace) -> int:
         from lossproof.site.pages import write_site
     except ModuleNotFoundError as error:
         raise LossproofError(f"report needs {error.name}: pip install 'lossproof[report]'") from None
-    site = load_site(options.results, options.title)
+    site = load_site(_files(options.results), options.title)
     if options.out.exists() and not options.out.is_dir():
         raise LossproofError(f"{options.out} is a file; give a folder")
     write_site(site, options.out)
@@ -39,3 +42,14 @@ def main(options: argparse.Namespace) -> int:
         f"{size / 2**20:.1f} MiB in {time.perf_counter() - start:.1f} s"
     )
     return 0
+
+
+def _files(paths: Sequence[Path]) -> list[Path]:
+    """The paths, a folder being the JSON files in it."""
+    files: list[Path] = []
+    for path in paths:
+        found = sorted(path.glob("*.json")) if path.is_dir() else [path]
+        if not found:
+            raise LossproofError(f"{path}: there is no .json file in this folder")
+        files += found
+    return files

@@ -9,6 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import closing
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,6 +36,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_functions(parser)
     add_dtypes(parser)
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all results as JSON")
+    parser.add_argument(
+        "--results", type=Path, metavar="DIR",
+        help="write or renew a small file for each adapter and version, from which a site is built",
+    )  # fmt: skip
     parser.add_argument(
         "--resume", action="store_true",
         help="complete the --json FILE of a run that was interrupted or killed",
@@ -92,8 +97,10 @@ def main(options: argparse.Namespace) -> int:
             isolate=options.isolate, timeout=options.timeout, jobs=options.jobs, loading=update,
         )  # fmt: skip
     with session:
+        if options.results:
+            _check_folder(options.results, session)
         # Records that a file is made of are kept on disk until it is; the tables need counts alone.
-        wanted = options.json or options.junit
+        wanted = options.json or options.junit or options.results
         journal = Journal(options.json, session.cases, options.resume) if wanted else None
         complete = False
         try:
@@ -142,6 +149,8 @@ def _run(
             )
         raise
     _write_files(options, tallies, journal, gate)
+    if options.results and journal is not None:
+        _renew_folder(options, session, journal)
     elapsed = time.perf_counter() - start
     if options.quiet:
         show_quiet(console, tallies, elapsed)
@@ -169,7 +178,28 @@ def _write_files(
         write_badge(options.badge, sum((tally.verdicts for _, tally in tallies), Counter()))
 
 
+def _renew_folder(options: argparse.Namespace, session: Session, journal: Journal) -> None:
+    """A small file for each adapter that ran; its records come one adapter after another."""
+    from lossproof.results.folder import renew
+
+    whole = not options.cases and not options.function
+    infos = {loaded.info.name: loaded.info for loaded in session.adapters}
+    for name, records in groupby(journal, key=lambda record: record.adapter):
+        if infos[name].skipped is None:
+            renew(options.results, infos[name], records, all_cases=whole, dtypes=options.dtype)
+
+
+def _check_folder(folder: Path, session: Session) -> None:
+    """Refuse files of other adapters before anything runs."""
+    from lossproof.results.folder import earlier
+
+    for loaded in session.adapters:
+        earlier(folder, loaded.info)
+
+
 def _check_files(options: argparse.Namespace) -> None:
+    if options.results is not None and not options.results.is_dir():
+        raise LossproofError(f"{options.results}: there is no such folder")
     if options.resume and not options.json:
         raise LossproofError("--resume needs --json FILE, the results file to complete")
     for file in filter(None, (options.json, options.junit, options.badge)):

@@ -34,13 +34,22 @@ class Record:
     """Where that deviation is reported or documented."""
     worst: str | None = None
     """The place of the largest error, with what is there and what is due."""
+    share: float | None = None
+    """``error`` over ``allowed``, where a file keeps neither of the two."""
+
+    @property
+    def share_used(self) -> float | None:
+        """The largest error as a share of what is allowed; None where nothing or no error is."""
+        if self.share is not None:
+            return self.share
+        return self.error / self.allowed if self.error is not None and self.allowed else None
 
     def to_json(self) -> dict[str, Any]:
         row = {key: _json_number(getattr(self, key)) for key in _FIELDS}
         return row | {key: getattr(self, key) for key in _OPTIONAL if getattr(self, key) is not None}
 
 
-_OPTIONAL = ("actual", "deviation", "upstream", "worst")
+_OPTIONAL = ("actual", "deviation", "upstream", "worst", "share")
 _FIELDS = tuple(name for name in Record.__dataclass_fields__ if name not in _OPTIONAL)
 
 
@@ -50,7 +59,7 @@ def _json_number(value: Any) -> Any:
 
 
 _TEXTS = ("case", "function", "clause", "adapter", "dtype", "output", "message")
-_NUMBERS = ("error_ulp", "error", "allowed")
+_NUMBERS = ("error_ulp", "error", "allowed", "share")
 LINK = re.compile(r"https?://\S+")
 _PATTERNS = {
     "case": re.compile("[a-z0-9_]+/[a-z0-9-]+/[a-z0-9-]+"),
@@ -71,11 +80,12 @@ def record_from_json(row: Any) -> Record:
         raise ValueError("is no JSON object")
     if not row.keys() >= set(_FIELDS) or row.keys() - {*_FIELDS, *_OPTIONAL}:
         raise ValueError(f"must have the fields {', '.join(_FIELDS)}, and may have {', '.join(_OPTIONAL)}")
-    for name in (*_TEXTS, *(name for name in _OPTIONAL if name in row)):
+    for name in (*_TEXTS, *(name for name in _OPTIONAL if name in row and name not in _NUMBERS)):
         if not isinstance(row[name], str):
             raise ValueError(f"{name} must be text")
     for name in _NUMBERS:
-        if row[name] is not None and (not isinstance(row[name], (int, float)) or isinstance(row[name], bool)):
+        value = row.get(name)
+        if value is not None and (not isinstance(value, (int, float)) or isinstance(value, bool)):
             raise ValueError(f"{name} must be a number or null")
     for name, pattern in _PATTERNS.items():
         # Pages are named after functions, and link to clauses and upstream reports.

@@ -95,7 +95,7 @@ def _seen(record: Record) -> tuple[object, ...]:
     if record.actual is not None:
         return (record.actual,)
     if record.worst is not None:
-        return record.worst, record.error
+        return (record.worst,)
     return (record.message.removeprefix(f"{record.deviation}: "),)
 
 

@@ -12,15 +12,20 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from lossproof.core.text import counted
 from lossproof.core.verdicts import FAILURES, Verdict
 from lossproof.engine.record import Record, record_from_json
 from lossproof.errors import InputError
 from lossproof.registry.loaded import AdapterInfo
 from lossproof.results.gate import Gate
+from lossproof.results.summary import Summary, unfold
 from lossproof.results.tally import Tally
 
 _NOT_JUDGED = {Verdict.UNSUPPORTED, Verdict.SKIPPED}
+# What a results file in full and a summary begin with.
+_COMMON = ("schema", "environment", "adapters")
 
 
 def environment() -> dict[str, Any]:
@@ -172,7 +177,7 @@ def load_json(path: Path) -> Any:
 
 
 def read_json(path: Path) -> Results:
-    """Read a results file.
+    """Read a results file, in full or a summary.
 
     Raises:
         InputError: it cannot be read or is no results file; the message says what is wrong.
@@ -180,13 +185,18 @@ def read_json(path: Path) -> Results:
     document = load_json(path)
     if not isinstance(document, dict) or document.get("schema") != 1:
         raise InputError(path, None, "is no results file of schema 1 (lossproof run --json)")
-    environment, adapters, rows = (document.get(name) for name in ("environment", "adapters", "results"))
-    if not isinstance(environment, dict) or not isinstance(adapters, list) or not isinstance(rows, list):
+    environment, adapters = document.get("environment"), document.get("adapters")
+    if not isinstance(environment, dict) or not isinstance(adapters, list):
         raise InputError(path, None, "a results file has environment, adapters and results")
     try:
         infos = tuple(_info_from_json(entry) for entry in adapters)
     except ValueError as error:
         raise InputError(path, None, f"adapters: {error}") from None
+    if "judged" in document:
+        return Results(environment, infos, _unfolded(path, document, infos))
+    rows = document.get("results")
+    if not isinstance(rows, list):
+        raise InputError(path, None, "a results file has environment, adapters and results")
     records = []
     for number, row in enumerate(rows, 1):
         try:
@@ -194,6 +204,17 @@ def read_json(path: Path) -> Results:
         except ValueError as error:
             raise InputError(path, None, f"result {number}: {error}") from None
     return Results(environment, infos, tuple(records))
+
+
+def _unfolded(path: Path, document: Mapping[str, Any], infos: Sequence[AdapterInfo]) -> tuple[Record, ...]:
+    """The records of a summary."""
+    if len(infos) != 1:
+        raise InputError(path, None, f"a summary is about one adapter, and here are {len(infos)}")
+    own = {name: value for name, value in document.items() if name not in _COMMON}
+    try:
+        return tuple(unfold(msgspec.convert(own, Summary), infos[0].name))
+    except ValueError as error:
+        raise InputError(path, None, f"a summary: {error}") from None
 
 
 def _info_from_json(entry: Any) -> AdapterInfo:

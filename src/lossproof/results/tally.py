@@ -36,8 +36,8 @@ class Tally:
         for record in records:
             name, verdict = record.function, record.verdict
             self.functions.setdefault(name, Counter())[verdict] += 1
-            if verdict in _RIGHT and record.error and record.allowed:
-                self.worst_share[name] = max(self.worst_share.get(name, 0.0), record.error / record.allowed)
+            if verdict in _RIGHT and record.share_used:
+                self.worst_share[name] = max(self.worst_share.get(name, 0.0), record.share_used)
             failing = self.gate.fails(record)
             self.failures += failing
             self.tolerated += self.gate.tolerated(record)

@@ -174,7 +174,7 @@ def _data(site: Site) -> dict[str, Any]:
             arrays["message"].append(index("messages", r.variant or r.message))
             arrays["clause"].append(index("clauses", r.clause))
             arrays["ulp"].append(None if r.error_ulp is None else float(f"{r.error_ulp:.3g}"))
-            arrays["share"].append(float(f"{_share(r):.2g}") if r.error and r.allowed else None)
+            arrays["share"].append(float(f"{_share(r):.2g}") if r.share_used else None)
     pages = {clause.id: clause.page.removesuffix(".md") for clause in site.clauses.values()}
     return {
         "columns": [column.label for column in site.columns],
@@ -324,7 +324,7 @@ def _accuracy(site: Site) -> Iterator[Cell]:
     for column in site.columns:
         groups: dict[tuple[str, str], list[Record]] = defaultdict(list)
         for record in site.records[column]:
-            if record.verdict not in ABSENT and record.error is not None and record.allowed:
+            if record.verdict not in ABSENT and record.share_used is not None:
                 groups[record.function, record.dtype].append(record)
         for (function, dtype), rows in groups.items():
             by_ulp = max(rows, key=lambda r: -1.0 if r.error_ulp is None else r.error_ulp)
@@ -333,7 +333,7 @@ def _accuracy(site: Site) -> Iterator[Cell]:
 
 def _share(record: Record) -> float:
     """The error as a share of what is allowed, at most 1e99."""
-    return min((record.error or 0.0) / (record.allowed or 1.0), 1e99)
+    return min(record.share_used or 0.0, 1e99)
 
 
 def inputs_there(site: Site, record: Record) -> str:

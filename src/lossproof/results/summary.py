@@ -1,0 +1,209 @@
+"""The small form of a results file: the records of one adapter, folded by case, output and dtype.
+
+It keeps each verdict, errors to two digits or three places, and what came out where that is not plainly
+right. The place of the largest error is kept for what is wrong and for the extremes of each function and
+dtype. Outputs that were not judged are listed by reason.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import product
+from typing import Annotated, Any
+
+import msgspec
+
+from lossproof.core.dtypes import FLOAT_TYPES, INTEGER_TYPES
+from lossproof.core.verdicts import Verdict
+from lossproof.engine.record import Record
+
+_RIGHT = (Verdict.PASS, Verdict.VARIANT)
+_UNJUDGED = (Verdict.UNSUPPORTED, Verdict.SKIPPED)
+_DTYPES = (*FLOAT_TYPES, *INTEGER_TYPES)
+
+# Pages are named after functions, and link to clauses and upstream reports.
+Function = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9_]+\Z")]
+Topic = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9-]+/[a-z0-9-]+\Z", description="topic/id of a case")]
+Clause = Annotated[str, msgspec.Meta(pattern=r"^[A-Z][A-Z0-9]*-[0-9]+\Z")]
+Output = Annotated[str, msgspec.Meta(pattern=r"^(value|gradients\.[a-z_]+)\Z")]
+Link = Annotated[str, msgspec.Meta(pattern=r"^https?://\S+\Z")]
+
+
+class Judged(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+    """One output of a case: each field holds for all dtypes, or is a list of one entry per dtype."""
+
+    dtypes: tuple[str, ...] | None = None
+    """Those of the file where this is left out."""
+    verdict: Verdict | tuple[Verdict, ...] = Verdict.PASS
+    variant: str | tuple[str | None, ...] | None = None
+    deviation: str | tuple[str | None, ...] | None = None
+    error_ulp: float | tuple[float | None, ...] | None = 0
+    share: float | tuple[float | None, ...] | None = 0
+    """The largest error as a share of what is allowed."""
+    message: str | tuple[str, ...] = ""
+    actual: str | tuple[str | None, ...] | None = None
+    worst: str | tuple[str | None, ...] | None = None
+
+
+class Unjudged(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+    """Outputs that were not judged, each of each case in each dtype, and why."""
+
+    message: str
+    dtypes: tuple[str, ...]
+    outputs: tuple[Output, ...]
+    cases: dict[Function, dict[Clause, tuple[Topic, ...]]]
+    verdict: Verdict = Verdict.UNSUPPORTED
+
+
+class Summary(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The records of one adapter."""
+
+    dtypes: tuple[str, ...]
+    """What ``judged`` is about where it does not say."""
+    upstream: dict[str, Link]
+    """Where deviations are reported or documented, by their ids."""
+    unjudged: tuple[Unjudged, ...]
+    judged: dict[Function, dict[Clause, dict[Topic, dict[Output, Judged]]]]
+
+
+_FIELDS = tuple(name for name in Judged.__struct_fields__ if name != "dtypes")
+
+
+def fold(records: Iterable[Record]) -> Summary:
+    """The summary of one adapter's records; the same for any order of them."""
+    kept = sorted(records, key=_place)
+    found: dict[tuple[str, str, str, str], list[Record]] = defaultdict(list)
+    for r in kept:
+        if r.verdict not in _UNJUDGED:
+            found[r.function, r.clause, r.case.partition("/")[2], r.output].append(r)
+    sets = Counter(tuple(row.dtype for row in rows) for rows in found.values())
+    dtypes = sets.most_common(1)[0][0] if sets else ()
+    extremes = _extremes(kept)
+    judged: dict[str, dict[str, dict[str, dict[str, Judged]]]] = {}
+    for (function, clause, topic, output), rows in found.items():
+        outputs = judged.setdefault(function, {}).setdefault(clause, {}).setdefault(topic, {})
+        outputs[output] = _folded(rows, dtypes, extremes)
+    upstream = {r.deviation: r.upstream for r in kept if r.deviation is not None and r.upstream is not None}
+    return Summary(dtypes, upstream, tuple(_unjudged(kept)), judged)
+
+
+def _place(record: Record) -> tuple[str, str, int, str, int]:
+    """By function, clause, case and dtype."""
+    chapter, _, number = record.clause.rpartition("-")
+    return record.function, chapter, int(number), record.case, _DTYPES.index(record.dtype)
+
+
+def _folded(rows: Sequence[Record], default: tuple[str, ...], extremes: set[int]) -> Judged:
+    columns = zip(*(_kept(row, id(row) in extremes) for row in rows), strict=True)
+    fields = {
+        name: values[0] if all(value == values[0] for value in values) else values
+        for name, values in zip(_FIELDS, columns, strict=True)
+    }
+    dtypes = tuple(row.dtype for row in rows)
+    return Judged(None if dtypes == default else dtypes, **fields)
+
+
+def _kept(record: Record, extreme: bool) -> tuple[Any, ...]:
+    """What is kept of a record, in the order of the fields."""
+    right = record.verdict is Verdict.PASS
+    return (
+        record.verdict, record.variant, record.deviation,
+        _rounded(record.error_ulp), _rounded(record.share_used),
+        # A message about elements says little more than the worst of them.
+        "" if record.worst is not None else record.message,
+        None if right else record.actual,
+        None if right and not extreme else record.worst,
+    )  # fmt: skip
+
+
+def _rounded(value: float | None) -> float | None:
+    """To two digits, or three places; a whole number is an ``int``, which is shorter."""
+    if value is None or not math.isfinite(value):
+        return None
+    rounded = float(round(value, 3) if value < 0.01 else f"{value:.2g}")
+    return int(rounded) if rounded.is_integer() else rounded
+
+
+def _extremes(records: Sequence[Record]) -> set[int]:
+    """The objects with the largest error in ULPs and the largest share of a function and dtype."""
+    largest: dict[tuple[str, str, str], tuple[float, bool, int]] = {}
+    for record in records:
+        for kind, error in (("ulp", _rounded(record.error_ulp)), ("share", _rounded(record.share_used))):
+            cell = (record.function, record.dtype, kind)
+            # A record from an earlier summary may have lost its place; another as large may have it.
+            found = (error or 0.0, record.worst is not None, id(record))
+            if error and found[:2] > largest.get(cell, (0.0, False, 0))[:2]:
+                largest[cell] = found
+    return {place for *_, place in largest.values()}
+
+
+def _unjudged(records: Sequence[Record]) -> Iterator[Unjudged]:
+    """By reason, outputs and dtypes, so that each group is all of their combinations."""
+    dtypes: dict[tuple[Verdict, str, str, str, str], list[str]] = defaultdict(list)
+    for r in records:
+        if r.verdict in _UNJUDGED:
+            dtypes[r.verdict, r.message, r.clause, r.case, r.output].append(r.dtype)
+    outputs: dict[tuple[Verdict, str, str, str, tuple[str, ...]], list[str]] = defaultdict(list)
+    for (verdict, message, clause, case, output), names in dtypes.items():
+        outputs[verdict, message, clause, case, tuple(names)].append(output)
+    groups: dict[tuple[Verdict, str, tuple[str, ...], tuple[str, ...]], list[tuple[str, str]]]
+    groups = defaultdict(list)
+    for (verdict, message, clause, case, types), found in outputs.items():
+        groups[verdict, message, types, tuple(found)].append((clause, case))
+    for (verdict, message, types, of), members in groups.items():
+        cases: dict[str, dict[str, tuple[str, ...]]] = {}
+        for clause, case in members:
+            function, _, topic = case.partition("/")
+            clauses = cases.setdefault(function, {})
+            clauses[clause] = (*clauses.get(clause, ()), topic)
+        yield Unjudged(message, types, of, cases, verdict)
+
+
+def unfold(summary: Summary, adapter: str) -> Iterator[Record]:
+    """The records that a summary keeps; errors are shares of what is allowed.
+
+    Raises:
+        ValueError: a list has not one entry per dtype.
+    """
+    for function, clause, topic, output, folded in _entries(summary):
+        dtypes = summary.dtypes if folded.dtypes is None else folded.dtypes
+        for dtype, own in zip(dtypes, _rows(folded, len(dtypes), f"{function}/{topic}"), strict=True):
+            yield Record(
+                case=f"{function}/{topic}", function=function, clause=clause, adapter=adapter, dtype=dtype,
+                output=output, upstream=summary.upstream.get(own["deviation"]), **own,
+            )  # fmt: skip
+    for group in summary.unjudged:
+        for function, members in group.cases.items():
+            for clause, cases in members.items():
+                for topic, dtype, output in product(cases, group.dtypes, group.outputs):
+                    yield Record(
+                        f"{function}/{topic}", function, clause, adapter, dtype, output, group.verdict,
+                        message=group.message,
+                    )  # fmt: skip
+
+
+def _entries(summary: Summary) -> Iterator[tuple[str, str, str, str, Judged]]:
+    """Function, clause, topic and output of each entry."""
+    for function, clauses in summary.judged.items():
+        for clause, topics in clauses.items():
+            for topic, outputs in topics.items():
+                yield from ((function, clause, topic, *entry) for entry in outputs.items())
+
+
+def _rows(folded: Judged, count: int, case: str) -> Iterator[dict[str, Any]]:
+    """The fields of each dtype."""
+    columns = []
+    for name in _FIELDS:
+        value = getattr(folded, name)
+        if not isinstance(value, tuple):
+            value = (value,) * count
+        elif len(value) != count:
+            raise ValueError(f"{case}: {name} has {len(value)} entries for {count} dtypes")
+        columns.append(value)
+    for values in zip(*columns, strict=True):
+        own = dict(zip(_FIELDS, values, strict=True))
+        if not own["message"] and own["worst"] and own["verdict"] not in _RIGHT:
+            own["message"] = f"worst at {own['worst']}"
+        yield own

@@ -1,0 +1,236 @@
+"""The small form of results: what it keeps, what it refuses, and how a run renews it."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+
+from lossproof.cli.main import main
+from lossproof.core.resources import folder
+from lossproof.core.verdicts import Verdict
+from lossproof.engine.record import Record
+from lossproof.errors import InputError
+from lossproof.registry.loaded import AdapterInfo
+from lossproof.results.diff import compare_runs
+from lossproof.results.file import read_json, write_json
+from lossproof.results.folder import file_name, renew
+
+INFO = AdapterInfo("x", "X", "1.2.3+cpu", "cpu")
+SCHEMA = json.loads((folder("spec") / "results.schema.json").read_text(encoding="utf-8"))
+Key = tuple[str, str, str]
+
+
+def key(record: Record) -> Key:
+    return record.case, record.dtype, record.output
+
+
+@pytest.fixture(scope="module")
+def records(tmp_path_factory: pytest.TempPathFactory) -> list[Record]:
+    """NumPy's, of which some are made wrong or unsupported in every way there is."""
+    path = tmp_path_factory.mktemp("run") / "numpy.json"
+    assert main(["run", "-a", "numpy", "--json", str(path)]) == 0
+    found = read_json(path).records
+    numbers = {case: number for number, case in enumerate(dict.fromkeys(record.case for record in found))}
+    return [made(record, numbers[record.case]) for record in found]
+
+
+NOTHING: Mapping[str, Any] = dict.fromkeys(("error", "error_ulp", "allowed", "actual", "worst"))
+WRONG: Mapping[str, Any] = {
+    "error": 3e30, "error_ulp": 1e20, "allowed": 1e-7, "worst": "[0]: 1 where 2 is due", "actual": None,
+}  # fmt: skip
+# What becomes of every so manieth case.
+KINDS: Mapping[int, Mapping[str, Any]] = {
+    0: {"verdict": Verdict.FAIL, "message": "1 of 2 elements are wrong", **WRONG},
+    1: {
+        "verdict": Verdict.DEVIATION, "deviation": "known", "message": "known: 1 of 2 elements are wrong",
+        "upstream": "https://example.org/1", **WRONG,
+    },
+    2: {"verdict": Verdict.ERROR, "message": "ValueError: no <such> thing", **NOTHING},
+    3: {"verdict": Verdict.BELOW, "message": "nan where 0 is due", **NOTHING, "actual": "nan"},
+    4: {"verdict": Verdict.VARIANT, "variant": "raises", "message": "ValueError", **NOTHING},
+}  # fmt: skip
+
+
+def made(record: Record, number: int) -> Record:
+    record = replace(record, adapter="x")
+    if record.function == "pspnet_predict" or (record.dtype == "bfloat16" and number % 3):
+        reason = f"has no {record.dtype}"
+        return replace(record, verdict=Verdict.UNSUPPORTED, message=reason, **NOTHING, variant=None)
+    return record if record.dtype == "float16" else replace(record, **KINDS.get(number % 23, {}))
+
+
+@pytest.fixture
+def written(records: list[Record], tmp_path: Path) -> Path:
+    return renew(tmp_path, INFO, records, all_cases=True, dtypes=())
+
+
+def test_a_summary_keeps_all_but_digits(records: list[Record], written: Path) -> None:
+    kept = {key(record): record for record in read_json(written).records}
+    assert kept.keys() == {key(record) for record in records}
+    for record in records:
+        small = kept[key(record)]
+        for name in ("function", "clause", "adapter", "verdict", "variant", "deviation", "upstream"):
+            assert getattr(small, name) == getattr(record, name), (key(record), name)
+        for name in ("error_ulp", "share_used"):
+            full, two = getattr(record, name), getattr(small, name)
+            assert (full is None) == (two is None) and (
+                full is None or two == pytest.approx(full, 0.051, 5e-4)
+            )
+        if record.verdict is not Verdict.PASS:
+            assert (small.actual, small.worst) == (record.actual, record.worst)
+            assert small.message == (f"worst at {record.worst}" if record.worst else record.message)
+
+
+def test_the_largest_errors_keep_their_place(records: list[Record], written: Path) -> None:
+    def largest(rows: list[Record], function: str, dtype: str) -> Record:
+        own = [r for r in rows if (r.function, r.dtype) == (function, dtype)]
+        return max((r for r in own if r.verdict is Verdict.PASS), key=lambda r: r.share_used or 0)
+
+    passed = [record for record in records if record.verdict is Verdict.PASS]
+    small = list(
+        read_json(renew(written.parent, replace(INFO, name="y"), passed, all_cases=True, dtypes=())).records
+    )
+    for function in ("softmax", "l2_loss"):
+        full = largest(passed, function, "float32")
+        assert full.worst is not None
+        (same,) = (record for record in small if key(record) == key(full))
+        assert same.worst == full.worst
+
+
+def test_a_comparison_sees_no_difference_between_a_file_and_its_summary(
+    records: list[Record], written: Path
+) -> None:
+    changes = compare_runs(records, read_json(written).records)
+    assert [change.text() for change in changes] == []
+
+
+def test_summaries_follow_the_schema_and_are_small(
+    records: list[Record], written: Path, tmp_path: Path
+) -> None:
+    document = json.loads(written.read_text(encoding="utf-8"))
+    jsonschema.Draft202012Validator(SCHEMA).validate(document)
+    write_json(tmp_path / "full.json", [INFO], records)
+    assert written.stat().st_size < (tmp_path / "full.json").stat().st_size / 5
+    # What was not judged has no line.
+    assert "pspnet_predict" not in document["judged"]
+
+
+def test_the_order_of_records_does_not_matter(records: list[Record], written: Path, tmp_path: Path) -> None:
+    before = written.read_text(encoding="utf-8")
+    shuffled = random.Random(1).sample(records, len(records))
+    assert renew(tmp_path, INFO, shuffled, all_cases=True, dtypes=()) == written
+    assert written.read_text(encoding="utf-8") == before
+
+
+def test_file_names() -> None:
+    assert file_name(INFO) == "x-1.2.3.json"
+    assert file_name(AdapterInfo("a b/../c", "X", "", "cpu")) == "a-b-..-c.json"
+
+
+# -- a run renews what it ran ------------------------------------------------------------------
+
+
+def of_dtype(records: list[Record], dtype: str) -> list[Record]:
+    return [record for record in records if record.dtype == dtype]
+
+
+def test_a_run_of_some_cases_or_dtypes_leaves_the_rest(records: list[Record], written: Path) -> None:
+    before = written.read_text(encoding="utf-8")
+    some = [record for record in records if record.function == "softmax"]
+    renew(written.parent, INFO, some, all_cases=False, dtypes=())
+    renew(
+        written.parent,
+        INFO,
+        of_dtype(records, "float16"),
+        all_cases=True,
+        dtypes=("float16",),
+    )
+    assert written.read_text(encoding="utf-8") == before
+    renew(written.parent, INFO, [replace(r, verdict=Verdict.CRASH) for r in some], all_cases=False, dtypes=())
+    crashed = {r.function for r in read_json(written).records if r.verdict is Verdict.CRASH}
+    assert crashed == {"softmax"}
+
+
+def test_a_run_of_all_cases_forgets_those_that_are_gone(records: list[Record], written: Path) -> None:
+    rest = [record for record in records if record.function != "softmax"]
+    renew(written.parent, INFO, of_dtype(rest, "float32"), all_cases=True, dtypes=("float32",))
+    left = {r.dtype for r in read_json(written).records if r.function == "softmax"}
+    assert left and "float32" not in left
+    renew(written.parent, INFO, rest, all_cases=True, dtypes=())
+    assert {key(r) for r in read_json(written).records} == {key(r) for r in rest}
+
+
+def test_run_writes_a_file_for_each_backend_that_ran(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["run", "sigmoid/ordinary", "-a", "numpy", "-a", "torch-cuda", "--results", str(tmp_path)]
+    assert main(command) == 0
+    (path,) = tmp_path.iterdir()
+    assert re_named(path) == "numpy" and {r.function for r in read_json(path).records} == {"sigmoid"}
+    assert main([*command[:-1], str(tmp_path / "absent")]) == 2
+    assert "there is no such folder" in capsys.readouterr().err
+
+
+def re_named(path: Path) -> str:
+    return path.name.rpartition("-")[0]
+
+
+def test_another_adapter_of_that_name_is_refused(records: list[Record], written: Path) -> None:
+    before = written.read_bytes()
+    with pytest.raises(InputError, match="holds results of x on cpu, not of x on cuda"):
+        renew(written.parent, replace(INFO, device="cuda"), records, all_cases=True, dtypes=())
+    assert written.read_bytes() == before
+
+
+# -- bad input ---------------------------------------------------------------------------------
+
+ENTRY: Mapping[str, Any] = {"verdict": "fail"}
+
+
+def summary(**changes: Any) -> dict[str, Any]:
+    document: dict[str, Any] = {
+        "schema": 1, "environment": {}, "adapters": [INFO.to_json()], "dtypes": ["float32"], "upstream": {},
+        "unjudged": [], "judged": {"softmax": {"SM-1": {"ordinary/x": {"value": dict(ENTRY)}}}},
+    }  # fmt: skip
+    return document | changes
+
+
+def judged(**entry: Any) -> dict[str, Any]:
+    return {"judged": {"softmax": {"SM-1": {"ordinary/x": {"value": {**ENTRY, **entry}}}}}}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (judged(dtypes=["float32", "float16"], error_ulp=[1]), "softmax/ordinary/x: error_ulp has 1 entries"),
+        (judged(verdict="fine"), "Invalid enum value 'fine'"),
+        (judged(error="large"), "unknown field `error`"),
+        (judged(error_ulp="large"), "error_ulp"),
+        ({"judged": {"../softmax": {}}}, "matching regex"),
+        ({"judged": {"softmax": {"<b>": {}}}}, "matching regex"),
+        ({"judged": {"softmax": {"SM-1": {"x": {}}}}}, "matching regex"),
+        ({"judged": {"softmax": {"SM-1": {"a/b\n": {}}}}}, "matching regex"),
+        ({"judged": {"softmax": {"SM-1": {"a/b": {"gradients.<b>": {}}}}}}, "matching regex"),
+        ({"upstream": {"id": "javascript:alert(1)"}}, "matching regex"),
+        ({"judged": []}, "Expected `object`, got `array`"),
+        ({"more": 1}, "unknown field `more`"),
+        ({"unjudged": [{"message": "why"}]}, "missing required field `dtypes`"),
+        ({"adapters": []}, "a summary is about one adapter, and here are 0"),
+    ],
+)
+def test_what_is_no_summary(changes: dict[str, Any], message: str, tmp_path: Path) -> None:
+    path = tmp_path / "s.json"
+    path.write_text(json.dumps(summary(**changes)), encoding="utf-8")
+    with pytest.raises(InputError) as caught:
+        read_json(path)
+    assert message in str(caught.value) and "s.json" in str(caught.value)
+    path.write_text(json.dumps(summary()), encoding="utf-8")
+    (record,) = read_json(path).records
+    assert (record.case, record.verdict, record.dtype) == ("softmax/ordinary/x", Verdict.FAIL, "float32")
