@@ -1,6 +1,6 @@
 """What the required cases detect: mutants against cases, and the page that says so.
 
-``python -m tests.detection`` prints spec/detection.md; ``--write`` stores it.
+``python -m tests.detection`` prints docs/detection.md; ``--write`` stores it.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 import warnings
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 
@@ -18,14 +18,14 @@ from lossproof.adapters.numpy import NumpyAdapter
 from lossproof.case.model import Case
 from lossproof.case.read import load_cases
 from lossproof.core.functions import FUNCTIONS
-from lossproof.core.verdicts import FAILURES
+from lossproof.core.verdicts import FAILURES, Verdict
 from lossproof.engine.judge import run_case
 from lossproof.engine.record import Record
 from lossproof.registry.deviations import Deviations
 
-from .mutants import KINDS, MUTANTS
+from .mutants import KINDS, MUTANTS, Mutant
 
-PAGE = Path(__file__).parents[1] / "spec" / "detection.md"
+PAGE = Path(__file__).parents[1] / "docs" / "detection.md"
 NO_DEVIATIONS = Deviations([], "", "", "")
 
 
@@ -52,21 +52,30 @@ def failures(adapter: NumpyAdapter, functions: Iterable[str]) -> Iterator[Record
     return (record for record in judged(adapter, functions) if record.verdict in FAILURES)
 
 
+@cache
+def caught(mutant: Mutant, function: str) -> Mapping[str, frozenset[Verdict]]:
+    """The required cases that fail a mutant, each with the verdicts; computed once for tests and page."""
+    found: dict[str, set[Verdict]] = defaultdict(set)
+    for record in failures(mutant.cls(), [function]):
+        found[record.case].add(record.verdict)
+    return {case: frozenset(verdicts) for case, verdicts in found.items()}
+
+
 def catches() -> dict[tuple[str, str], set[str]]:
     """Per mutant and function, the cases that fail it."""
     return {
-        (mutant.cls.__name__, function): {r.case for r in failures(mutant.cls(), [function])}
+        (mutant.cls.__name__, function): set(caught(mutant, function))
         for mutant in MUTANTS
         for function in mutant.functions
     }
 
 
 def page() -> str:
-    """The text of spec/detection.md."""
-    caught = catches()
+    """The text of docs/detection.md."""
+    found = catches()
     by_case: dict[str, set[str]] = defaultdict(set)
     alone: dict[str, set[str]] = defaultdict(set)
-    for (name, _), cases in caught.items():
+    for (name, _), cases in found.items():
         for case in cases:
             by_case[case].add(name)
         if len(cases) == 1:
@@ -85,10 +94,10 @@ def page() -> str:
     ]
     for kind, meaning in KINDS.items():
         own = [m for m in MUTANTS if m.kind == kind]
-        found = sum(all(caught[m.cls.__name__, f] for f in m.functions) for m in own)
+        all_found = sum(all(found[m.cls.__name__, f] for f in m.functions) for m in own)
         reported = sum(m.upstream is not None for m in own)
-        lines.append(f"| {kind} | {meaning} | {len(own)} | {found} | {reported} |")
-    total = sum(all(caught[m.cls.__name__, f] for f in m.functions) for m in MUTANTS)
+        lines.append(f"| {kind} | {meaning} | {len(own)} | {all_found} | {reported} |")
+    total = sum(all(found[m.cls.__name__, f] for f in m.functions) for m in MUTANTS)
     reported = sum(m.upstream is not None for m in MUTANTS)
     lines.append(f"| **all** | | **{len(MUTANTS)}** | **{total}** | **{reported}** |")
     lines += ["", "## Mutants and the cases that catch them", ""]
@@ -107,7 +116,7 @@ def page() -> str:
         for mutant in MUTANTS:
             if function not in mutant.functions:
                 continue
-            catching = sorted(caught[mutant.cls.__name__, function], key=lambda c: (len(by_case[c]), c))
+            catching = sorted(found[mutant.cls.__name__, function], key=lambda c: (len(by_case[c]), c))
             named = ", ".join(f"`{case.partition('/')[2]}`" for case in catching[:2])
             link = f"[{_reference(mutant.upstream)}]({mutant.upstream})" if mutant.upstream else ""
             row = [mutant.cls.__name__, mutant.kind, mutant.bug, str(len(catching)), named, link]

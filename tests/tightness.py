@@ -1,32 +1,39 @@
 """How tight the tolerances are: what correct results use of them, and what they still let pass.
 
-``python -m tests.tightness RESULTS.json…`` prints spec/tightness.md from results of ``lossproof run --json``
-and from the correct implementations; ``--write`` stores it.
+``python -m tests.tightness`` prints docs/tightness.md from results/ and from the correct implementations;
+``--write`` stores it.
 """
 
 from __future__ import annotations
 
-import json
 import sys
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+from packaging.version import Version
 
 from lossproof.case.expected import Sketch
 from lossproof.case.model import Case
 from lossproof.case.read import load_cases
 from lossproof.core.dtypes import FLOAT_TYPES
 from lossproof.core.functions import FUNCTIONS
-from lossproof.core.verdicts import Verdict
+from lossproof.core.verdicts import FAILURES, Verdict
+from lossproof.engine.record import Record
+from lossproof.registry.find import BUILTIN
+from lossproof.results.file import Results, read_json
 
 from . import reference
 from .correct import CORRECT
 from .detection import judged
 
-PAGE = Path(__file__).parents[1] / "spec" / "tightness.md"
+ROOT = Path(__file__).parents[1]
+PAGE = ROOT / "docs" / "tightness.md"
+# What the last digits of the correct implementations depend on: NumPy has other code for other processors.
+PROCESSORS_DIFFER = 0.2
 # Function, dtype, "value" or "gradient".
 Cell = tuple[str, str, str]
 PASSING = (Verdict.PASS, Verdict.VARIANT)
@@ -36,23 +43,43 @@ def output_kind(output: str) -> str:
     return "value" if output == "value" else "gradient"
 
 
-def shares(rows: Iterable[dict[str, Any]]) -> dict[Cell, float]:
+def shares(rows: Iterable[Record]) -> dict[Cell, float]:
     """The largest error of what passes, as a share of what is allowed there."""
     worst: dict[Cell, float] = {}
     for row in rows:
-        if row["verdict"] in PASSING and row["error"] is not None and row["allowed"]:
-            cell = (row["function"], row["dtype"], output_kind(row["output"]))
-            worst[cell] = max(worst.get(cell, 0.0), row["error"] / row["allowed"])
+        if row.verdict in PASSING and row.share_used is not None:
+            cell = (row.function, row.dtype, output_kind(row.output))
+            worst[cell] = max(worst.get(cell, 0.0), row.share_used)
     return worst
 
 
+@dataclass(frozen=True)
+class Outcome:
+    """What a correct implementation gives for the required cases."""
+
+    wrong: tuple[str, ...]
+    shares: Mapping[Cell, float]
+
+
+@cache
+def outcome(name: str) -> Outcome:
+    """Of one of ``CORRECT``; computed once for tests and page."""
+    variant = CORRECT[name]
+    with reference.replaced(variant.replaced):
+        rows = list(judged(variant.cls(), FUNCTIONS))
+    wrong = [row for row in rows if row.verdict in FAILURES]
+    return Outcome(
+        tuple(f"{row.case} {row.dtype} {row.output}: {row.message}" for row in wrong), shares(rows)
+    )
+
+
 def correct_shares() -> dict[Cell, float]:
-    """The same over all correct implementations."""
-    rows = []
-    for variant in CORRECT.values():
-        with reference.replaced(variant.replaced):
-            rows += [record.to_json() for record in judged(variant.cls(), FUNCTIONS)]
-    return shares(rows)
+    """The largest over all correct implementations."""
+    found: dict[Cell, float] = {}
+    for name in CORRECT:
+        for cell, share in outcome(name).shares.items():
+            found[cell] = max(found.get(cell, 0.0), share)
+    return found
 
 
 def perturbation(case: Case, dtype: str, output: str) -> float:
@@ -75,17 +102,40 @@ def perturbation(case: Case, dtype: str, output: str) -> float:
     return smallest
 
 
-def page(results: list[Path]) -> str:
-    """The text of spec/tightness.md."""
-    columns: dict[str, dict[Cell, float]] = {}
-    versions = []
-    for path in results:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        for adapter in content["adapters"]:
-            own = [row for row in content["results"] if row["adapter"] == adapter["name"]]
-            columns[adapter["name"]] = shares(own)
-            versions.append(f"{adapter['name']} {adapter['version']}")
-    columns["correct"] = correct_shares()
+def backends() -> tuple[dict[str, dict[Cell, float]], list[str]]:
+    """A column for each backend in results/, of its newest version, and these versions."""
+    newest: dict[str, Results] = {}
+    for path in sorted((ROOT / "results").glob("*.json")):
+        results = read_json(path)
+        (info,) = results.adapters
+        before = newest.get(info.name)
+        if before is None or Version(before.adapters[0].version) < Version(info.version):
+            newest[info.name] = results
+    names = sorted(newest, key=lambda name: ([*BUILTIN, name].index(name), name))
+    return (
+        {name: shares(newest[name].records) for name in names},
+        [f"{name} {newest[name].adapters[0].version}" for name in names],
+    )
+
+
+def written_shares(text: str) -> dict[Cell, float]:
+    """The column of the correct implementations in a page."""
+    rows = [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("| ")]
+    table = rows[: next(place for place, row in enumerate(rows) if row[-1] == "decided by")]
+    return {
+        # A share of 0.00 is small, but one.
+        (function, dtype, kind): 0.0 if figures[-1] == "·" else max(float(figures[-1]), 1e-3)
+        for function, dtype, kind, *figures in table
+        if function in FUNCTIONS
+    }
+
+
+def page(correct: Mapping[Cell, float]) -> str:
+    """The text of docs/tightness.md, given the shares of the correct implementations."""
+    columns: dict[str, Mapping[Cell, float]] = {}
+    measured, versions = backends()
+    columns.update(measured)
+    columns["correct"] = correct
     smallest: dict[Cell, tuple[float, str]] = defaultdict(lambda: (float("inf"), ""))
     for case in load_cases():
         if case.level != "required" or case.function.integer_result or case.expected is None:
@@ -98,8 +148,8 @@ def page(results: list[Path]) -> str:
         "# Tightness",
         "",
         "How much of their tolerances correct results use, and what the tolerances still let pass. Written",
-        "by `python -m tests.tightness RESULTS.json… --write` from results of `lossproof run --json` on the",
-        f"CPU: {', '.join(versions)}.",
+        "by `python -m tests.tightness --write` from [results](../results/README.md):",
+        f"{', '.join(versions)}; the test suite fails if it is not current.",
         "",
         "## Shares of the allowed error",
         "",
@@ -141,8 +191,7 @@ def page(results: list[Path]) -> str:
 
 
 if __name__ == "__main__":
-    files = [Path(argument) for argument in sys.argv[1:] if argument != "--write"]
-    text = page(files)
+    text = page(correct_shares())
     if "--write" in sys.argv:
         PAGE.write_text(text, encoding="utf-8")
     else:

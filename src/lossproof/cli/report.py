@@ -11,7 +11,7 @@ from lossproof.errors import LossproofError
 
 DESCRIPTION = (
     "Build a static site that needs no server and no other host. Files are results "
-    "(lossproof run --json) and timings (pytest --benchmark-json), in any number."
+    "(lossproof run --json, or --results) and timings (lossproof bench --json), in any number."
 )
 
 
