@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import struct
+import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
@@ -28,6 +30,7 @@ from lossproof.site.model import load_site
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 needs_browser = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed")
 
+ROOT = Path(__file__).parent.parent
 HOSTILE = "<script>window.pwned = 1</script><img src=x onerror='window.pwned = 1'>\"</script>"
 
 
@@ -107,6 +110,15 @@ def site(results: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The site of the committed results and timings, as the Pages workflow builds it."""
+    out = tmp_path_factory.mktemp("published")
+    given = [str(ROOT / "results"), str(ROOT / "benchmarks" / "results" / "cpu.json")]
+    assert main(["report", *given, "-o", str(out)]) == 0
+    return out
+
+
+@pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
     with sync_playwright() as playwright:
         started = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
@@ -151,8 +163,10 @@ def pages(site: Path) -> list[Path]:
 # -- without a browser -------------------------------------------------------------------------
 
 
-def test_every_link_leads_somewhere(site: Path) -> None:
+@pytest.mark.parametrize("of", ["site", "published"])
+def test_every_link_leads_somewhere(of: str, request: pytest.FixtureRequest) -> None:
     """Links within the site: the page is there, and so is the anchor."""
+    site: Path = request.getfixturevalue(of)
     from html.parser import HTMLParser
 
     class Links(HTMLParser):
@@ -186,8 +200,8 @@ def test_every_link_leads_somewhere(site: Path) -> None:
     assert dead == []
 
 
-def test_nothing_is_loaded_from_elsewhere(site: Path) -> None:
-    for file in site.rglob("*"):
+def test_nothing_is_loaded_from_elsewhere(site: Path, published: Path) -> None:
+    for file in [*site.rglob("*"), *published.rglob("*")]:
         if file.suffix in (".html", ".css", ".js"):
             text = file.read_text(encoding="utf-8")
             assert not re.search(r"""src=["']?(http|//)|url\((?!#)|@import""", text), file
@@ -203,6 +217,27 @@ def test_every_edge_case_is_answered(site: Path, results: Path) -> None:
     page = (site / "functions" / "softmax.html").read_text(encoding="utf-8")
     assert "A logit is NaN" in page and "https://example.org/1" in page
     assert "lossproof repro softmax/special/nan-in-a-row --adapter other" in page
+
+
+def test_committed_results_are_all_in_the_published_site(published: Path) -> None:
+    files = sorted((ROOT / "results").glob("*.json"))
+    loaded = load_site(files, "t")
+    assert len(loaded.columns) == len(files)
+    labels = {column.label for column in loaded.columns}
+    for function in loaded.functions:
+        text = (published / "functions" / f"{function}.html").read_text(encoding="utf-8")
+        # What has no such function is named, too.
+        assert all(f">{label}</" in text for label in labels), function
+    accuracy = (published / "accuracy.html").read_text(encoding="utf-8")
+    places = re.findall(r'<span class="why">([^<]+) where ([^<;]+) is due', accuracy)
+    assert len(places) > 10 * len(files)
+    assert "<svg" in (published / "speed.html").read_text(encoding="utf-8")
+    assert "→" in (published / "history.html").read_text(encoding="utf-8")
+
+
+def test_a_folder_means_its_json_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["report", str(tmp_path), "-o", str(tmp_path / "out")]) == 2
+    assert "there is no .json file in this folder" in capsys.readouterr().err
 
 
 def test_pages_show_how_a_backend_is_called(site: Path) -> None:
@@ -296,9 +331,11 @@ def test_a_missing_extra_is_named(
 @needs_browser
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [390, 1440])
-def test_every_page_opens_cleanly(browser: Browser, site: Path, width: int, scheme: str) -> None:
+def test_every_page_opens_cleanly(
+    browser: Browser, site: Path, published: Path, width: int, scheme: str
+) -> None:
     watched = Watched(browser, width, scheme)
-    for path in pages(site):
+    for path in [*pages(site), *pages(published)]:
         page = watched.go(path)
         assert page.title() and page.locator("h1").count() >= 1, path
         wide = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
@@ -417,6 +454,17 @@ def test_headings_stay_in_sight(watched: Watched, site: Path) -> None:
     box, frame = page.locator("#matrix thead th").first.bounding_box(), scroller.bounding_box()
     assert box is not None and frame is not None
     assert abs(box["y"] - frame["y"]) < 3 and abs(box["x"] - frame["x"]) < 3
+
+
+@needs_browser
+def test_the_picture_shows_the_matrix(published: Path, tmp_path: Path) -> None:
+    picture = tmp_path / "matrix.png"
+    command = [sys.executable, str(ROOT / ".ci" / "picture.py"), str(published / "index.html"), str(picture)]
+    subprocess.run(command, check=True)
+    content = picture.read_bytes()
+    assert content.startswith(b"\x89PNG") and struct.unpack(">II", content[16:24]) == (1280, 760)
+    # An empty page takes a tenth.
+    assert len(content) > 50_000
 
 
 @needs_browser

@@ -95,7 +95,7 @@ def test_deviations_name_existing_cases_and_adapters() -> None:
 
 def test_links_between_pages_resolve() -> None:
     folders = (ROOT, ROOT / "spec", ROOT / "docs", ROOT / "results")
-    for page in [page for folder in folders for page in folder.glob("*.md")]:
+    for page in [page for place in folders for page in place.glob("*.md")]:
         for target in re.findall(r"\]\(([^)#\s]+)[^)]*\)", page.read_text(encoding="utf-8")):
             # The README's links to ../../ are GitHub's pages of the repository.
             if not target.startswith(("http://", "https://", "mailto:", "../../")):

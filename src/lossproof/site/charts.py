@@ -26,15 +26,16 @@ class Bar:
     high: float
 
 
-def bar_chart(title: str, bars: Sequence[Bar], limit: float | None) -> str:
+def bar_chart(title: str, bars: Sequence[Bar], limit: float | None, salt: str = "") -> str:
     """Horizontal bars of milliseconds with their quartiles, and a line at the limit of bandwidth.
 
-    ``title`` names the chart for those who do not see it.
+    ``title`` names the chart for those who do not see it; with ``salt`` it tells apart the ids of charts
+    that stand on one page.
     """
     labels = list(dict.fromkeys(bar.label for bar in bars))
     series = list(dict.fromkeys(bar.series for bar in bars))
     height = 0.8 / len(series)
-    with mpl.rc_context({"svg.fonttype": "none", "font.size": 9, "svg.hashsalt": title}):
+    with mpl.rc_context({"svg.fonttype": "none", "font.size": 9, "svg.hashsalt": salt + title}):
         figure, axes = plt.subplots(figsize=(7.5, 0.7 + 0.22 * len(labels) * len(series)))
         for number, name in enumerate(series):
             own = {bar.label: bar for bar in bars if bar.series == name}
@@ -71,6 +72,9 @@ def _for_page(svg: str, title: str) -> str:
     from html import escape
 
     svg = svg[svg.index("<svg") :]
+    # Every chart has a figure_1; only what is referred to needs its id.
+    used = set(re.findall(r'(?:href="#|url\(#)([^")]+)', svg))
+    svg = re.sub(r' id="([^"]+)"', lambda found: found[0] if found[1] in used else "", svg)
     svg = re.sub(r"#000000|black", "currentColor", svg)
     # Text is drawn black unless it says otherwise.
     svg = svg.replace("<svg ", f'<svg role="img" aria-label="{escape(title)}" fill="currentColor" ', 1)

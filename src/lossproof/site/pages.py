@@ -417,7 +417,11 @@ def _speed(timing: Timing) -> dict[str, Any]:
         ]  # fmt: skip
         limit = next(filter(None, (_amount(row, "bandwidth_limit_s") for row in rows)), None)
         charts.append(
-            (group, Markup(bar_chart(f"Time of {group}", bars, limit)), list(map(_speed_row, rows)))
+            (
+                group,
+                Markup(bar_chart(f"Time of {group}", bars, limit, timing.path.name)),
+                list(map(_speed_row, rows)),
+            )
         )
     cpu = timing.machine.get("cpu")
     limits = timing.machine.get("limits")
