@@ -220,6 +220,7 @@ def judged(**entry: Any) -> dict[str, Any]:
         ({"judged": {"softmax": {"SM-1": {"a/b": {"gradients.<b>": {}}}}}}, "matching regex"),
         ({"upstream": {"id": "javascript:alert(1)"}}, "matching regex"),
         ({"judged": []}, "Expected `object`, got `array`"),
+        ({"dtypes": ["float8"]}, "matching regex"),
         ({"more": 1}, "unknown field `more`"),
         ({"unjudged": [{"message": "why"}]}, "missing required field `dtypes`"),
         ({"adapters": []}, "a summary is about one adapter, and here are 0"),

@@ -28,13 +28,14 @@ Function = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9_]+\Z")]
 Topic = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9-]+/[a-z0-9-]+\Z", description="topic/id of a case")]
 Clause = Annotated[str, msgspec.Meta(pattern=r"^[A-Z][A-Z0-9]*-[0-9]+\Z")]
 Output = Annotated[str, msgspec.Meta(pattern=r"^(value|gradients\.[a-z_]+)\Z")]
+Dtype = Annotated[str, msgspec.Meta(pattern=rf"^({'|'.join(_DTYPES)})\Z")]
 Link = Annotated[str, msgspec.Meta(pattern=r"^https?://\S+\Z")]
 
 
 class Judged(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
     """One output of a case: each field holds for all dtypes, or is a list of one entry per dtype."""
 
-    dtypes: tuple[str, ...] | None = None
+    dtypes: tuple[Dtype, ...] | None = None
     """Those of the file where this is left out."""
     verdict: Verdict | tuple[Verdict, ...] = Verdict.PASS
     variant: str | tuple[str | None, ...] | None = None
@@ -51,7 +52,7 @@ class Unjudged(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_f
     """Outputs that were not judged, each of each case in each dtype, and why."""
 
     message: str
-    dtypes: tuple[str, ...]
+    dtypes: tuple[Dtype, ...]
     outputs: tuple[Output, ...]
     cases: dict[Function, dict[Clause, tuple[Topic, ...]]]
     verdict: Verdict = Verdict.UNSUPPORTED
@@ -60,7 +61,7 @@ class Unjudged(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_f
 class Summary(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The records of one adapter."""
 
-    dtypes: tuple[str, ...]
+    dtypes: tuple[Dtype, ...]
     """What ``judged`` is about where it does not say."""
     upstream: dict[str, Link]
     """Where deviations are reported or documented, by their ids."""

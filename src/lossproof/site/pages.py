@@ -25,6 +25,7 @@ from lossproof.case.expected import Sketch
 from lossproof.case.inputs import is_description
 from lossproof.case.model import Case
 from lossproof.core.clauses import clauses
+from lossproof.core.dtypes import FLOAT_TYPES
 from lossproof.core.functions import FUNCTIONS
 from lossproof.core.resources import folder
 from lossproof.core.verdicts import FAILURES, Verdict
@@ -157,6 +158,8 @@ def _data(site: Site) -> dict[str, Any]:
     index("messages", "")
     for case in site.case_ids:
         index("cases", case)
+    for dtype in sorted({r.dtype for c in site.columns for r in site.records[c]}, key=_dtype_order):
+        index("dtypes", dtype)
     cited = {record.clause for column in site.columns for record in site.records[column]}
     for clause in [*(clause for clause in site.clauses if clause in cited), *sorted(cited)]:
         index("clauses", clause)
@@ -360,9 +363,14 @@ def _number_text(value: Any) -> str:
 
 def _heat(cells: Iterable[Cell], functions: Sequence[str]) -> dict[tuple[str, str], dict[Column, Cell]]:
     heat: dict[tuple[str, str], dict[Column, Cell]] = defaultdict(dict)
-    for cell in sorted(cells, key=lambda cell: functions.index(cell.function)):
+    for cell in sorted(cells, key=lambda cell: (functions.index(cell.function), _dtype_order(cell.dtype))):
         heat[cell.function, cell.dtype][cell.column] = cell
     return heat
+
+
+def _dtype_order(dtype: str) -> int:
+    """Widest first, and after these what others may have."""
+    return [*FLOAT_TYPES, dtype].index(dtype)
 
 
 # -- speed and history -------------------------------------------------------------------------
