@@ -49,13 +49,13 @@ class Judged(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fie
 
 
 class Unjudged(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
-    """Outputs that were not judged, each of each case in each dtype, and why."""
+    """Outputs that were not judged, each of each case in each dtype; one reason, or one per dtype."""
 
-    message: str
+    message: str | tuple[str, ...]
     dtypes: tuple[Dtype, ...]
     outputs: tuple[Output, ...]
     cases: dict[Function, dict[Clause, tuple[Topic, ...]]]
-    verdict: Verdict = Verdict.UNSUPPORTED
+    verdict: Verdict | tuple[Verdict, ...] = Verdict.UNSUPPORTED
 
 
 class Summary(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -98,10 +98,7 @@ def _place(record: Record) -> tuple[str, str, int, str, int]:
 
 def _folded(rows: Sequence[Record], default: tuple[str, ...], extremes: set[int]) -> Judged:
     columns = zip(*(_kept(row, id(row) in extremes) for row in rows), strict=True)
-    fields = {
-        name: values[0] if all(value == values[0] for value in values) else values
-        for name, values in zip(_FIELDS, columns, strict=True)
-    }
+    fields = {name: _once(values) for name, values in zip(_FIELDS, columns, strict=True)}
     dtypes = tuple(row.dtype for row in rows)
     return Judged(None if dtypes == default else dtypes, **fields)
 
@@ -141,25 +138,28 @@ def _extremes(records: Sequence[Record]) -> set[int]:
 
 
 def _unjudged(records: Sequence[Record]) -> Iterator[Unjudged]:
-    """By reason, outputs and dtypes, so that each group is all of their combinations."""
-    dtypes: dict[tuple[Verdict, str, str, str, str], list[str]] = defaultdict(list)
+    """By reasons, dtypes and outputs, so that each group is all of their combinations."""
+    by_output: dict[tuple[str, str, str], list[Record]] = defaultdict(list)
     for r in records:
         if r.verdict in _UNJUDGED:
-            dtypes[r.verdict, r.message, r.clause, r.case, r.output].append(r.dtype)
-    outputs: dict[tuple[Verdict, str, str, str, tuple[str, ...]], list[str]] = defaultdict(list)
-    for (verdict, message, clause, case, output), names in dtypes.items():
-        outputs[verdict, message, clause, case, tuple(names)].append(output)
-    groups: dict[tuple[Verdict, str, tuple[str, ...], tuple[str, ...]], list[tuple[str, str]]]
-    groups = defaultdict(list)
-    for (verdict, message, clause, case, types), found in outputs.items():
-        groups[verdict, message, types, tuple(found)].append((clause, case))
-    for (verdict, message, types, of), members in groups.items():
-        cases: dict[str, dict[str, tuple[str, ...]]] = {}
-        for clause, case in members:
-            function, _, topic = case.partition("/")
-            clauses = cases.setdefault(function, {})
-            clauses[clause] = (*clauses.get(clause, ()), topic)
-        yield Unjudged(message, types, of, cases, verdict)
+            by_output[r.clause, r.case, r.output].append(r)
+    # One entry per dtype: its name, the verdict and the reason.
+    by_case: dict[tuple[str, str, tuple[tuple[str, Verdict, str], ...]], list[str]] = defaultdict(list)
+    for (clause, case, output), rows in by_output.items():
+        by_case[clause, case, tuple((r.dtype, r.verdict, r.message) for r in rows)].append(output)
+    groups: dict[tuple[Any, tuple[str, ...]], dict[str, dict[str, tuple[str, ...]]]] = {}
+    for (clause, case, why), outputs in by_case.items():
+        function, _, topic = case.partition("/")
+        clauses = groups.setdefault((why, tuple(outputs)), {}).setdefault(function, {})
+        clauses[clause] = (*clauses.get(clause, ()), topic)
+    for (why, of), cases in groups.items():
+        dtypes, verdicts, messages = zip(*why, strict=True)
+        yield Unjudged(_once(messages), dtypes, of, cases, _once(verdicts))
+
+
+def _once(values: tuple[Any, ...]) -> Any:
+    """What all dtypes have, or the values of each."""
+    return values[0] if all(value == values[0] for value in values) else values
 
 
 def unfold(summary: Summary, adapter: str) -> Iterator[Record]:
@@ -176,12 +176,15 @@ def unfold(summary: Summary, adapter: str) -> Iterator[Record]:
                 output=output, upstream=summary.upstream.get(own["deviation"]), **own,
             )  # fmt: skip
     for group in summary.unjudged:
+        count = len(group.dtypes)
+        verdicts = _spread(group.verdict, count, "unjudged", "verdict")
+        reasons = tuple(zip(group.dtypes, verdicts, _spread(group.message, count, "unjudged", "message")))
         for function, members in group.cases.items():
             for clause, cases in members.items():
-                for topic, dtype, output in product(cases, group.dtypes, group.outputs):
+                for topic, (dtype, verdict, message), output in product(cases, reasons, group.outputs):
                     yield Record(
-                        f"{function}/{topic}", function, clause, adapter, dtype, output, group.verdict,
-                        message=group.message,
+                        f"{function}/{topic}", function, clause, adapter, dtype, output, verdict,
+                        message=message,
                     )  # fmt: skip
 
 
@@ -195,16 +198,18 @@ def _entries(summary: Summary) -> Iterator[tuple[str, str, str, str, Judged]]:
 
 def _rows(folded: Judged, count: int, case: str) -> Iterator[dict[str, Any]]:
     """The fields of each dtype."""
-    columns = []
-    for name in _FIELDS:
-        value = getattr(folded, name)
-        if not isinstance(value, tuple):
-            value = (value,) * count
-        elif len(value) != count:
-            raise ValueError(f"{case}: {name} has {len(value)} entries for {count} dtypes")
-        columns.append(value)
+    columns = [_spread(getattr(folded, name), count, case, name) for name in _FIELDS]
     for values in zip(*columns, strict=True):
         own = dict(zip(_FIELDS, values, strict=True))
         if not own["message"] and own["worst"] and own["verdict"] not in _RIGHT:
             own["message"] = f"worst at {own['worst']}"
         yield own
+
+
+def _spread(value: Any, count: int, of: str, name: str) -> tuple[Any, ...]:
+    """One value per dtype."""
+    if not isinstance(value, tuple):
+        return (value,) * count
+    if len(value) != count:
+        raise ValueError(f"{of}: {name} has {len(value)} entries for {count} dtypes")
+    return value
