@@ -81,7 +81,7 @@ def test_a_summary_keeps_all_but_digits(records: list[Record], written: Path) ->
         for name in ("error_ulp", "share_used"):
             full, two = getattr(record, name), getattr(small, name)
             assert (full is None) == (two is None) and (
-                full is None or two == pytest.approx(full, 0.051, 5e-4)
+                full is None or two == pytest.approx(full, 0.051, 5.1e-3)
             )
         if record.verdict is not Verdict.PASS:
             assert (small.actual, small.worst) == (record.actual, record.worst)

@@ -1,8 +1,8 @@
 """The small form of a results file: the records of one adapter, folded by case, output and dtype.
 
-It keeps each verdict, errors to two digits or three places, and what came out where that is not plainly
-right. The place of the largest error is kept for what is wrong and for the extremes of each function and
-dtype. Outputs that were not judged are listed by reason.
+It keeps each verdict, errors to two digits (below 0.1 to two places), and what came out where that is not
+plainly right. The place of the largest error is kept for what is wrong and for the extremes of each
+function and dtype. Outputs that were not judged are listed by reason.
 """
 
 from __future__ import annotations
@@ -117,10 +117,10 @@ def _kept(record: Record, extreme: bool) -> tuple[Any, ...]:
 
 
 def _rounded(value: float | None) -> float | None:
-    """To two digits, or three places; a whole number is an ``int``, which is shorter."""
+    """To two digits, below 0.1 to two places; a whole number is an ``int``, which is shorter."""
     if value is None or not math.isfinite(value):
         return None
-    rounded = float(round(value, 3) if value < 0.01 else f"{value:.2g}")
+    rounded = float(round(value, 2) if value < 0.1 else f"{value:.2g}")
     return int(rounded) if rounded.is_integer() else rounded
 
 
