@@ -1,8 +1,8 @@
 """The small form of a results file: the records of one adapter, folded by case, output and dtype.
 
 It keeps each verdict, errors to two digits (below 0.1 to two places), and what came out where that is not
-plainly right. The place of the largest error is kept for what is wrong and for the extremes of each
-function and dtype. Outputs that were not judged are listed by reason.
+plainly right: all of a small output, the place of the largest error of a large one. The extremes of each
+function and dtype keep their place, too. Outputs that were not judged are listed by reason.
 """
 
 from __future__ import annotations
@@ -37,12 +37,13 @@ class Judged(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fie
 
     dtypes: tuple[Dtype, ...] | None = None
     """Those of the file where this is left out."""
-    verdict: Verdict | tuple[Verdict, ...] = Verdict.PASS
+    verdict: Verdict | tuple[Verdict, ...] | None = None
+    """Left out: ``deviation`` where there is one, else ``pass``."""
     variant: str | tuple[str | None, ...] | None = None
     deviation: str | tuple[str | None, ...] | None = None
     error_ulp: float | tuple[float | None, ...] | None = 0
-    share: float | tuple[float | None, ...] | None = 0
-    """The largest error as a share of what is allowed."""
+    share: float | tuple[float | None, ...] | msgspec.UnsetType | None = msgspec.UNSET
+    """The largest error as a share of what is allowed. Left out: 0, or none where ``error_ulp`` is none."""
     message: str | tuple[str, ...] = ""
     actual: str | tuple[str | None, ...] | None = None
     worst: str | tuple[str | None, ...] | None = None
@@ -98,22 +99,42 @@ def _place(record: Record) -> tuple[str, str, int, str, int]:
 
 def _folded(rows: Sequence[Record], default: tuple[str, ...], extremes: set[int]) -> Judged:
     columns = zip(*(_kept(row, id(row) in extremes) for row in rows), strict=True)
-    fields = {name: _once(values) for name, values in zip(_FIELDS, columns, strict=True)}
+    fields = dict(zip(_FIELDS, columns, strict=True))
+    plain = {
+        "verdict": tuple(map(_plain_verdict, fields["deviation"])),
+        "share": tuple(map(_plain_share, fields["error_ulp"])),
+    }
+    said = {name: _once(values) for name, values in fields.items() if values != plain.get(name)}
     dtypes = tuple(row.dtype for row in rows)
-    return Judged(None if dtypes == default else dtypes, **fields)
+    return Judged(None if dtypes == default else dtypes, **said)
+
+
+def _plain_verdict(deviation: str | None) -> Verdict:
+    return Verdict.PASS if deviation is None else Verdict.DEVIATION
+
+
+def _plain_share(error_ulp: float | None) -> float | None:
+    return None if error_ulp is None else 0
 
 
 def _kept(record: Record, extreme: bool) -> tuple[Any, ...]:
     """What is kept of a record, in the order of the fields."""
-    right = record.verdict is Verdict.PASS
+    actual = None if record.verdict is Verdict.PASS else record.actual
+    right = record.verdict is Verdict.PASS or actual is not None
+    # A message about elements says little more than what came out, or the worst of it.
+    told = record.worst is not None or record.message == _about(actual, record.worst)
     return (
         record.verdict, record.variant, record.deviation,
         _rounded(record.error_ulp), _rounded(record.share_used),
-        # A message about elements says little more than the worst of them.
-        "" if record.worst is not None else record.message,
-        None if right else record.actual,
-        None if right and not extreme else record.worst,
+        "" if told else record.message, actual, None if right and not extreme else record.worst,
     )  # fmt: skip
+
+
+def _about(actual: str | None, worst: str | None) -> str:
+    """The message of what is wrong, from what is kept."""
+    if worst is not None:
+        return f"worst at {worst}"
+    return "" if actual is None else f"gives {actual}"
 
 
 def _rounded(value: float | None) -> float | None:
@@ -198,11 +219,15 @@ def _entries(summary: Summary) -> Iterator[tuple[str, str, str, str, Judged]]:
 
 def _rows(folded: Judged, count: int, case: str) -> Iterator[dict[str, Any]]:
     """The fields of each dtype."""
-    columns = [_spread(getattr(folded, name), count, case, name) for name in _FIELDS]
-    for values in zip(*columns, strict=True):
+    columns = {name: _spread(getattr(folded, name), count, case, name) for name in _FIELDS}
+    if folded.verdict is None:
+        columns["verdict"] = tuple(map(_plain_verdict, columns["deviation"]))
+    if folded.share is msgspec.UNSET:
+        columns["share"] = tuple(map(_plain_share, columns["error_ulp"]))
+    for values in zip(*columns.values(), strict=True):
         own = dict(zip(_FIELDS, values, strict=True))
-        if not own["message"] and own["worst"] and own["verdict"] not in _RIGHT:
-            own["message"] = f"worst at {own['worst']}"
+        if not own["message"] and own["verdict"] not in _RIGHT:
+            own["message"] = _about(own["actual"], own["worst"])
         yield own
 
 
