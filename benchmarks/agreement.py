@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from lossproof.bench.compare import by_key, read
+from lossproof.bench.compare import by_key, read_samples
 from lossproof.bench.stats import start_medians
 
 # By backend, workload, direction and number of threads: one ratio for each start.
@@ -45,14 +45,14 @@ class Agreement:
 
 def ratios(path: Path, reference: str) -> Ratios:
     """Each backend's time over the reference's in the same rounds: one number, the median, for each start."""
-    found = by_key(read(path))
+    found = by_key(read_samples(path))
     own = {}
     for key, row in found.items():
         other = found.get((reference, *key[1:]))
-        starts = row["extra_info"]["starts"]
+        starts = row.extra_info.starts
         # A backend that failed on the way has other rounds, which pair with none.
-        if key[0] != reference and other and other["extra_info"]["starts"] == starts:
-            pairs = np.asarray(row["stats"]["data"]) / np.asarray(other["stats"]["data"])
+        if key[0] != reference and other and other.extra_info.starts == starts:
+            pairs = np.asarray(row.stats.data) / np.asarray(other.stats.data)
             own[", ".join(map(str, key))] = start_medians(pairs, starts)
     return own
 

@@ -12,7 +12,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from lossproof.bench.compare import read, start_ratios
+from lossproof.bench.compare import start_ratios
+from lossproof.bench.timings import Benchmark, read
+from lossproof.core.validate import fit
 
 STATS = ("min", "q1", "median", "q3", "rounds")
 EXTRA = (
@@ -28,10 +30,11 @@ def condensed(document: Mapping[str, Any]) -> dict[str, Any]:
 
 def _row(row: Mapping[str, Any]) -> dict[str, Any]:
     extra = {name: shorter(row["extra_info"][name]) for name in EXTRA}
+    ratios = start_ratios(fit(row, Benchmark))
     return {
         "group": row["group"],
         "stats": {name: shorter(row["stats"][name]) for name in STATS},
-        "extra_info": extra | {"time_over_copy": [shorter(ratio) for ratio in start_ratios(row)]},
+        "extra_info": extra | {"time_over_copy": [shorter(ratio) for ratio in ratios]},
     }
 
 
@@ -50,7 +53,9 @@ def text(document: Mapping[str, Any]) -> str:
 def main() -> None:
     """Condense the files."""
     for path in map(Path, sys.argv[1:]):
-        path.write_text(text(condensed(read(path))), encoding="utf-8")
+        read(path)  # refuses what is no file of timings
+        document = json.loads(path.read_text(encoding="utf-8"))
+        path.write_text(text(condensed(document)), encoding="utf-8")
 
 
 if __name__ == "__main__":

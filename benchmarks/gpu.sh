@@ -1,7 +1,10 @@
 #!/usr/bin/env bash
 # All that a CUDA device can say, in one go: conformance and timings, as results files with the card's name.
 #   bash benchmarks/gpu.sh [FOLDER]
-# Needs PyTorch and JAX with CUDA, and what lossproof needs; no network.
+# Needs PyTorch and JAX with CUDA, and what lossproof needs; no network. What that machine lacks, msgspec
+# perhaps, is brought along as a folder, made here for its Python and named there:
+#   pip install --target .wheels --no-deps --only-binary=:all: --python-version 3.12 msgspec
+#   PYTHONPATH=.wheels bash benchmarks/gpu.sh
 set -euo pipefail
 cd "$(dirname "$0")/.."
 folder="${1:-benchmarks/results}"

@@ -6,12 +6,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
 
-from lossproof.bench.compare import by_key, copy_share, read, rows
+from lossproof.bench.compare import by_key, copy_share, read_samples, rows
 from lossproof.bench.stats import change
+from lossproof.bench.timings import Benchmark, Timings
 
 from .agreement import agreement, halves, load
 
@@ -21,27 +21,27 @@ PAGE = Path(__file__).parent.parent / "docs" / "speed.md"
 MARK = "<!-- python -m benchmarks.page writes the rest of this section from benchmarks/results/{} -->"
 
 
-def cell(row: Mapping[str, Any] | None) -> str:
+def cell(row: Benchmark | None) -> str:
     """Median with quartiles, and copying as many bytes over the time with its interval."""
     if row is None:
         return "–"
-    stats, extra = row["stats"], row["extra_info"]
+    stats, extra = row.stats, row.extra_info
     share = copy_share(row)
-    times = f"{1e3 * stats['median']:.3g} ({1e3 * stats['q1']:.3g}–{1e3 * stats['q3']:.3g})"
-    wrong = [name for name, verdict in extra["verdicts"].items() if verdict not in ("pass", "variant")]
+    times = f"{1e3 * stats.median:.3g} ({1e3 * stats.q1:.3g}–{1e3 * stats.q3:.3g})"
+    wrong = [name for name, verdict in extra.verdicts.items() if verdict not in ("pass", "variant")]
     mark = f" *{', '.join(wrong)} wrong*" if wrong else ""
     return f"{times}; {100 * share.ratio:.3g} % [{100 * share.low:.3g}, {100 * share.high:.3g}]{mark}"
 
 
-def mebibytes(row: Mapping[str, Any]) -> str:
+def mebibytes(row: Benchmark) -> str:
     """Peak memory, where it is known."""
-    peak = row["extra_info"].get("peak_bytes")
+    peak = row.extra_info.peak_bytes
     return "" if peak is None else f"{peak / 2**20:.3g}"
 
 
-def backends(document: Mapping[str, Any]) -> Iterator[str]:
+def backends(timings: Timings) -> Iterator[str]:
     """One table per workload and dtype."""
-    found = by_key(document)
+    found = by_key(timings)
     threads = list(dict.fromkeys(key[3] for key in found))
     columns = [(d, t) for d in ("forward", "forward+backward") for t in threads]
     for workload in dict.fromkeys(key[1] for key in found):
@@ -52,14 +52,14 @@ def backends(document: Mapping[str, Any]) -> Iterator[str]:
         for adapter in dict.fromkeys(key[0] for key in found if key[1] == workload):
             own = [found.get((adapter, workload, d, t)) for d, t in columns]
             last = next(row for row in reversed(own) if row is not None)
-            extra = last["extra_info"]
-            cells = [*map(cell, own), f"{extra['first_call_s']:.3g}", mebibytes(last)]
-            yield f"| {extra['backend']} | {' | '.join(cells)} |"
+            extra = last.extra_info
+            cells = [*map(cell, own), f"{extra.first_call_s:.3g}", mebibytes(last)]
+            yield f"| {extra.backend} | {' | '.join(cells)} |"
 
 
-def reference(document: Mapping[str, Any]) -> Iterator[str]:
+def reference(timings: Timings) -> Iterator[str]:
     """The NumPy adapter beside what it was, SciPy and scikit-learn: one row per workload and direction."""
-    found, starts = by_key(document), rows(document)
+    found, starts = by_key(timings), rows(timings)
     heads = [
         "workload",
         "before",
@@ -109,8 +109,8 @@ def replaced(text: str, file: str, lines: Iterable[str]) -> str:
 def renewed(text: str) -> str:
     """The page with everything that is in benchmarks/results/."""
     text = replaced(text, "agreement.json", agreed())
-    text = replaced(text, "numpy.json", reference(read(RESULTS / "numpy.json")))
-    return replaced(text, "cpu.json", backends(read(RESULTS / "cpu.json")))
+    text = replaced(text, "numpy.json", reference(read_samples(RESULTS / "numpy.json")))
+    return replaced(text, "cpu.json", backends(read_samples(RESULTS / "cpu.json")))
 
 
 if __name__ == "__main__":

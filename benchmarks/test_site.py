@@ -6,12 +6,12 @@ pytest benchmarks/test_site.py --benchmark-only
 from __future__ import annotations
 
 import shutil
-from dataclasses import replace
 from itertools import count, islice
 from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from lossproof.cli.main import main
 from lossproof.core.verdicts import Verdict

@@ -6,11 +6,11 @@ import ast
 import re
 import subprocess
 import sys
-from dataclasses import fields
 from pathlib import Path
 
 import pytest
 from lossproof.adapters.numpy import NumpyAdapter
+from msgspec.structs import fields
 
 import lossproof
 from lossproof import Record, Results, Verdict

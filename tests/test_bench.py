@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import to_builtins
 
 from benchmarks.condense import condensed, text
 from benchmarks.page import PAGE, renewed
@@ -21,8 +22,10 @@ from lossproof.bench import session
 from lossproof.bench.compare import compare, rows, start_ratios
 from lossproof.bench.session import Plan, Worker
 from lossproof.bench.stats import Interval, _freedom, change, paired, student, summary
+from lossproof.bench.timings import Benchmark, Extra, Timings
 from lossproof.bench.workload import Workload, workloads
 from lossproof.cli.main import main
+from lossproof.core.validate import fit
 from lossproof.registry.choice import Choice
 
 SMALL = ["bench", "classification-128x1000 float32", "--threads", "1", "--starts", "2", "--seconds", "0.05"]
@@ -120,8 +123,9 @@ def test_a_busy_machine_is_no_regression(measured: dict[str, Any]) -> None:
     for row in busy["benchmarks"]:
         row["stats"]["data"] = [3 * x for x in row["stats"]["data"]]
         row["extra_info"]["copy_s"] = [3 * x for x in row["extra_info"]["copy_s"]]
-    assert {entry.verdict for entry in compare(measured, busy)} == {"no difference seen"}
-    for entry in compare(measured, busy):
+    found = list(compare(fit(measured, Timings), fit(busy, Timings)))
+    assert {entry.verdict for entry in found} == {"no difference seen"}
+    for entry in found:
         assert entry.interval.ratio == pytest.approx(1)
 
 
@@ -142,7 +146,7 @@ def test_intervals() -> None:
     assert interval.text().startswith("1.")
     wider = change(list(new), list(old), 0.999)
     assert wider.low < interval.low and wider.high > interval.high
-    assert summary([3.0])["stddev"] == 0.0
+    assert summary([3.0]).stddev == 0.0
 
 
 def test_what_both_share_does_not_widen_an_interval() -> None:
@@ -254,8 +258,8 @@ def test_two_runs_of_the_same_differ_in_nothing() -> None:
                 data = random.lognormal(0, 0.1, 5)[starts] * random.lognormal(0, 0.05, 25)
                 extra = {"adapter": "x", "workload": str(number), "direction": "forward", "threads": 1}
                 extra |= {"copy_s": [1.0] * 25, "starts": starts}
-                rows_.append({"stats": {"data": list(data)}, "extra_info": extra})
-            documents.append({"benchmarks": rows_})
+                rows_.append({"stats": to_builtins(summary(data.tolist())), "extra_info": extra})
+            documents.append(fit({"benchmarks": rows_}, Timings))
         found += any(entry.verdict != "no difference seen" for entry in compare(*documents))
     assert found <= 4
 
@@ -316,7 +320,7 @@ def test_what_is_no_benchmark_file(content: str, tmp_path: Path, capsys: pytest.
 
 def test_a_row_is_a_number_per_start_over_copies_of_the_same_rounds(measured: dict[str, Any]) -> None:
     row = row_of(measured, "numpy", "softmax", "forward")
-    found = rows(measured)["numpy", row["extra_info"]["workload"], "forward", 1]
+    found = rows(fit(measured, Timings))["numpy", row["extra_info"]["workload"], "forward", 1]
     ratios = np.asarray(row["stats"]["data"]) / np.asarray(row["extra_info"]["copy_s"])
     starts = np.asarray(row["extra_info"]["starts"])
     assert found == [np.median(ratios[starts == start]) for start in (0, 1)]
@@ -344,10 +348,10 @@ def test_memory_that_a_backend_keeps(direction: str, known: bool, monkeypatch: p
 
     monkeypatch.setattr(session, "Worker", Frugal)
     (work,) = (w for w in workloads(["l2_loss"], ["float32"]) if w.direction == direction)
-    extra = {"adapter": "frugal", "workload": work.name, "direction": direction}
-    row: dict[str, Any] = {"extra_info": extra}
-    problems = session._add_memory(Plan([Choice("frugal")], [work], [1]), [row], lambda _: None)
-    assert row["extra_info"]["peak_bytes"] == (0 if known else None)
+    extra = Extra(adapter="frugal", workload=work.name, direction=direction)
+    row = Benchmark(stats=summary([1.0]), extra_info=extra)
+    (row,), problems = session._with_memory(Plan([Choice("frugal")], [work], [1]), [row], lambda _: None)
+    assert row.extra_info.peak_bytes == (0 if known else None)
     assert bool(problems) is not known
 
 
@@ -357,7 +361,7 @@ def test_agreement_tells_drift_from_noise(tmp_path: Path) -> None:
     for name, times in {"numpy": [2.0] * 8, "other": [2.0, 2.0, 2.0, 2.0, 3.0, 3.0, 3.0, 3.0]}.items():
         extra = {"adapter": name, "workload": "w", "direction": "forward", "threads": 1}
         extra |= {"copy_s": [1.0] * 8, "starts": list(range(8))}
-        rows_.append({"stats": {"data": times}, "extra_info": extra})
+        rows_.append({"stats": to_builtins(summary(times)), "extra_info": extra})
     path = tmp_path / "run.json"
     path.write_text(json.dumps({"benchmarks": rows_}), encoding="utf-8")
     script = Path(__file__).parent.parent / "benchmarks" / "agreement.py"
@@ -390,8 +394,9 @@ def test_a_condensed_file_says_the_same(
     assert main(["bench", "--load", str(small), "--compare", str(raw)]) == 0
     assert "no difference seen" in capsys.readouterr().out
     kept = json.loads(small.read_text(encoding="utf-8"))
-    assert rows(kept).keys() == rows(measured).keys()
+    assert rows(fit(kept, Timings)).keys() == rows(fit(measured, Timings)).keys()
     for old, new in zip(measured["benchmarks"], kept["benchmarks"], strict=True):
-        assert start_ratios(new) == pytest.approx(start_ratios(old), rel=1e-5)
+        ratios = [start_ratios(fit(row, Benchmark)) for row in (new, old)]
+        assert ratios[0] == pytest.approx(ratios[1], rel=1e-5)
         assert new["stats"]["median"] == pytest.approx(old["stats"]["median"], rel=1e-5)
         assert new["extra_info"]["verdicts"] == old["extra_info"]["verdicts"]

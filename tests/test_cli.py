@@ -38,7 +38,7 @@ class Faulty(NumpyAdapter):
     name = "faulty <&>"
 
     def softmax(self, logits, *, axis):
-        raise ValueError("hostile \\x00 [bold] text")
+        raise ValueError("hostile \\x00 [bold] text, half a character: \\ud800")
 
     def sigmoid(self, logits):
         return logits
@@ -76,7 +76,9 @@ def test_failures_give_status_1_and_are_all_written(
     assert code == 1
     assert "failures" in out and "[bold]" in out
     rows = json.loads(results.read_text(encoding="utf-8"))["results"]
-    assert {row["verdict"] for row in rows if row["function"] == "softmax"} == {"error"}
+    softmax = [row for row in rows if row["function"] == "softmax"]
+    assert {row["verdict"] for row in softmax} == {"error"}
+    assert all(row["message"].endswith("half a character: ?") for row in softmax)
     assert {"fail", "pass"} <= {row["verdict"] for row in rows if row["function"] == "sigmoid"}
     suite = ElementTree.parse(junit).getroot()[0]
     assert suite.get("name") == "faulty <&>"

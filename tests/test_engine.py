@@ -189,7 +189,7 @@ def test_a_deviation_of_an_unknown_case_is_refused(tmp_path: Path) -> None:
     [
         ("SG-1", "SG-77", "no clause"),
         (">=1.0", "about 1", "PEP 440|range like"),
-        ("    upstream: none known\n", "", "'upstream' is missing"),
+        ("    upstream: none known\n", "", "lacks the field 'upstream'"),
         ("[value]", "value", "must be a list"),
         ("id: wrong", "idd: wrong", "unknown field 'idd'"),
     ],

@@ -15,8 +15,9 @@ import lossproof
 from lossproof.case.read import load_cases
 from lossproof.cli.main import main
 from lossproof.core.functions import FUNCTIONS
+from lossproof.core.validate import fit
 from lossproof.core.verdicts import Verdict
-from lossproof.engine.record import Record, record_from_json
+from lossproof.engine.record import Record
 from lossproof.errors import InputError, LossproofError
 from lossproof.isolation.load import load_adapter
 from lossproof.results.badge import conformance, write_badge
@@ -112,7 +113,10 @@ def test_fail_on_deviation_and_unsupported(wrong: str, tmp_path: Path) -> None:
         ('{"schema": 2}', "no results file of schema 1"),
         ('{"schema": 1}', "has environment, adapters and results"),
         ('{"schema": 1, "environment": {}, "adapters": [1], "results": []}', "an adapter has name"),
-        ('{"schema": 1, "environment": {}, "adapters": [], "results": [{}]}', "result 1: must have"),
+        (
+            '{"schema": 1, "environment": {}, "adapters": [], "results": [{}]}',
+            "result 1 lacks the field 'case'; it must have case, function",
+        ),
     ],
 )
 def test_bad_results_files_are_named(
@@ -132,7 +136,7 @@ def test_bad_results_files_are_named(
 )
 def test_bad_records_are_refused(change: dict[str, object]) -> None:
     with pytest.raises(ValueError):
-        record_from_json({**record(Verdict.PASS).to_json(), **change})
+        fit({**record(Verdict.PASS).to_json(), **change}, Record)
 
 
 def test_the_figure_of_the_badge(tmp_path: Path) -> None:

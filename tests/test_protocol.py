@@ -117,7 +117,7 @@ def test_the_page_the_schema_and_the_reader_agree() -> None:
         protocol.read_answer(json.dumps(message).encode(), 7, ["logits"])
 
 
-@pytest.mark.parametrize("kind", ["start", "started", "run", "value", "unsupported", "error", "stop"])
+@pytest.mark.parametrize("kind", ["Start", "Started", "Run", "Value", "Unsupported", "Raised", "Stop"])
 def test_every_message_of_a_run_has_an_example(kind: str) -> None:
     only = jsonschema.Draft202012Validator({"$ref": f"#/$defs/{kind}", "$defs": SCHEMA["$defs"]})
     examples = [json.loads(line) for line in PAGE.splitlines() if line.startswith('{"')]

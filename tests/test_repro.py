@@ -21,6 +21,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from lossproof.adapters.numpy import NumpyAdapter
@@ -545,6 +546,7 @@ def test_a_short_script_compares_as_the_engine_does(
 
 METHODS = '''
 import importlib
+import msgspec
 import numpy as np
 import torch.nn.functional as F
 from torch import tensor as make
@@ -709,7 +711,7 @@ def test_a_command_is_asked_by_the_script(case: str, encoding: str) -> None:
     loaded = load_adapter("numpy", isolate=True)
     remote: Any = loaded.adapter
     assert remote is not None
-    remote.start = replace(remote.start, encoding=encoding)
+    remote.start = msgspec.structs.replace(remote.start, encoding=encoding)
     outcome = Outcome()
     try:
         for dtype in CASES[case].dtypes:

@@ -9,12 +9,12 @@ import struct
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
+from msgspec.structs import replace
 from playwright.sync_api import Browser, Page, Request, sync_playwright
 
 from lossproof.cli.main import main
@@ -275,8 +275,12 @@ def test_history_names_what_changed_and_not_what_was_recorded(site: Path) -> Non
     [
         ("{", "no JSON"),
         ("[]", "is no results file of schema 1"),
-        ('{"benchmarks": [{"stats": {"median": "x"}}]}', "a benchmark has no median and quartiles above 0"),
-        ('{"benchmarks": {}}', "is no file of pytest-benchmark's"),
+        (
+            '{"benchmarks": [{"stats": {"median": "x"}}]}',
+            "benchmark 1: median must be a number of seconds above 0, not 'x'",
+        ),
+        ('{"benchmarks": [{"stats": {"median": 1}}]}', "benchmark 1 lacks the field 'min'"),
+        ('{"benchmarks": {}}', "benchmarks must be a list, not {}"),
     ],
 )
 def test_what_is_no_results_file(

@@ -22,6 +22,7 @@ hypothesis = pytest.importorskip("hypothesis")
 from hypothesis import HealthCheck, given, settings  # noqa: E402
 from hypothesis import strategies as st  # noqa: E402
 
+from lossproof.bench.compare import read_samples, rows  # noqa: E402
 from lossproof.case.read import load_file  # noqa: E402
 from lossproof.core.resources import folder  # noqa: E402
 from lossproof.errors import InputError  # noqa: E402
@@ -54,6 +55,24 @@ RESULT = {
 }  # fmt: skip
 ARRAY = {"shape": [2, 1], "dtype": "float32", "data": [0.5, "NaN"]}
 ANSWER = {"id": 1, "value": ARRAY, "gradients": {"logits": {**ARRAY, "data": "AAAAAAAAAAA="}}}
+TIMINGS: dict[str, object] = {
+    "machine_info": {"cpu": {"brand_raw": "x", "count": 2}, "limits": {}},
+    "benchmarks": [
+        {
+            "group": "g", "name": "n", "params": None,
+            "stats": {"min": 0.5, "q1": 0.5, "median": 1.5, "q3": 1.5, "data": [0.5, 1.5]},
+            "extra_info": {
+                "adapter": "a", "threads": 1, "starts": [0, 1], "copy_s": [0.5, 0.5], "bytes": 8,
+                "peak_bytes": None, "verdicts": {"value": "pass"},
+            },
+        }
+    ],
+    "problems": ["p"],
+}  # fmt: skip
+RUN: dict[str, object] = {
+    "command": "run", "id": 1, "function": "softmax", "arrays": {"logits": ARRAY},
+    "parameters": {"axis": -1, "weight": None, "size": [2, 3]}, "wrt": ["logits"],
+}  # fmt: skip
 START = {"protocol": 1, "name": "x", "dtypes": ["float32"], "functions": ["softmax"], "encoding": "any"}
 
 NASTY = [
@@ -118,12 +137,12 @@ def messages(draw: st.DrawFn, example: dict[str, object]) -> bytes:
         st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=12)
         | st.sampled_from([2**26, 2**63, 10**400, -1, "NaN", "AAAA", "float32", "bfloat16", "int64", "bool"])
     )  # fmt: skip
-    message = json.loads(json.dumps(example))
+    message: Any = json.loads(json.dumps(example))
     for _ in range(draw(st.integers(0, 3))):
         place = message
         while True:
-            key = draw(st.sampled_from(sorted(place)))
-            if isinstance(place[key], dict) and place[key] and draw(st.booleans()):
+            key = draw(st.sampled_from(sorted(place) if isinstance(place, dict) else range(len(place))))
+            if isinstance(place[key], (dict, list)) and place[key] and draw(st.integers(0, 3)):
                 place = place[key]
                 continue
             place[key] = draw(anything)
@@ -152,6 +171,17 @@ def try_results(line: bytes) -> None:
         for_sure(lambda: read_json(Path(file.name)), InputError)
 
 
+def try_timings(line: bytes) -> None:
+    with tempfile.NamedTemporaryFile(suffix=".json") as file:
+        file.write(line)
+        file.flush()
+        for_sure(lambda: rows(read_samples(Path(file.name))), InputError)
+
+
+def try_request(line: bytes) -> None:
+    for_sure(lambda: protocol.read_request(line), ProtocolError)
+
+
 def try_answer(line: bytes) -> None:
     for_sure(lambda: protocol.read_answer(line, 1, ["logits"]), ProtocolError)
 
@@ -174,6 +204,8 @@ KINDS: dict[str, tuple[Callable[..., None], st.SearchStrategy[object]]] = {
     "deviations file with other values": (try_deviations, replaced(DEVIATIONS)),
     "deviations file": (try_deviations, mutated(DEVIATIONS)),
     "results file": (try_results, messages(RESULT)),
+    "timings file": (try_timings, messages(TIMINGS)),
+    "request": (try_request, messages(RUN)),
     "answer": (try_answer, messages(ANSWER)),
     "start": (try_start, messages(START)),
 }

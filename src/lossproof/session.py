@@ -7,6 +7,8 @@ from dataclasses import replace
 from itertools import tee
 from types import TracebackType
 
+from msgspec import structs
+
 from lossproof.adapter import ALL_DTYPES, Adapter
 from lossproof.case.model import Case
 from lossproof.case.select import Selection, select_cases
@@ -132,7 +134,7 @@ def _load(choice: Choice | Adapter | type[Adapter], isolate: bool, timeout: floa
     loaded = load_adapter(choice.reference, isolate=isolate, python=choice.python, timeout=timeout)
     if choice.reference == loaded.info.name:
         return loaded
-    return replace(loaded, info=replace(loaded.info, reference=choice.reference))
+    return replace(loaded, info=structs.replace(loaded.info, reference=choice.reference))
 
 
 def _end(loaded: Loaded) -> None:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from lossproof.bench.stats import CONFIDENCE, Interval, change, over_starts, start_medians
+from lossproof.bench.timings import Benchmark, Timings, read
 from lossproof.errors import InputError
 
 Key = tuple[str, str, str, int]
@@ -31,77 +30,66 @@ class Compared:
         return "faster" if self.interval.high < 1 else "no difference seen"
 
 
-def read(path: Path) -> dict[str, Any]:
-    """A file that ``lossproof bench --json`` wrote.
+def key_of(row: Benchmark) -> Key:
+    """Backend, workload, direction and number of threads of a row of the file."""
+    extra = row.extra_info
+    return extra.adapter, extra.workload, extra.direction, extra.threads
+
+
+def by_key(timings: Timings) -> dict[Key, Benchmark]:
+    """The rows of the file."""
+    return {key_of(row): row for row in timings.benchmarks}
+
+
+def read_samples(path: Path) -> Timings:
+    """A file of timings that were each measured beside a copy, as ``lossproof bench --json`` writes it.
 
     Raises:
         InputError: it cannot be read or is none.
     """
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(path, None, f"cannot be read: {error.strerror}") from None
-    except (ValueError, RecursionError) as error:
-        raise InputError(path, None, f"no JSON: {error}") from None
-    try:
-        rows(document)
-    except (KeyError, TypeError, AttributeError, ValueError):
-        raise InputError(path, None, "is no file of lossproof bench --json") from None
-    return dict(document)
+    timings = read(path)
+    for number, row in enumerate(timings.benchmarks, 1):
+        try:
+            start_ratios(row)
+        except ValueError as error:
+            raise InputError(
+                path, None, f"benchmark {number} has {error}; lossproof bench --json has"
+            ) from None
+    return timings
 
 
-def key_of(row: Mapping[str, Any]) -> Key:
-    """Backend, workload, direction and number of threads of a row of the file."""
-    extra = row["extra_info"]
-    return extra["adapter"], extra["workload"], extra["direction"], int(extra["threads"])
-
-
-def by_key(document: Mapping[str, Any]) -> dict[Key, Mapping[str, Any]]:
-    """The rows of the file."""
-    return {key_of(row): row for row in document["benchmarks"]}
-
-
-def rows(document: Mapping[str, Any]) -> dict[Key, list[float]]:
+def rows(timings: Timings) -> dict[Key, list[float]]:
     """What each start of each row gave."""
-    return {key_of(row): start_ratios(row) for row in document["benchmarks"]}
+    return {key_of(row): start_ratios(row) for row in timings.benchmarks}
 
 
-def start_ratios(row: Mapping[str, Any]) -> list[float]:
+def start_ratios(row: Benchmark) -> list[float]:
     """Per start, the median of timings over copies of the same rounds.
 
     A slower or busier machine changes these ratios least. A condensed file has them instead of samples.
 
     Raises:
-        KeyError, TypeError, ValueError: the row has no samples with a copy and a start each.
+        ValueError: the row has no samples with a copy and a start each.
     """
-    extra = row["extra_info"]
-    if "time_over_copy" in extra:
-        kept = np.asarray(extra["time_over_copy"], float)
-    else:
-        times = [np.asarray(data, float) for data in (row["stats"]["data"], extra["copy_s"])]
-        if not all(data.ndim == 1 and data.size and np.isfinite(data).all() for data in times):
-            raise ValueError("no samples")
-        if not all((data > 0).all() for data in times):
-            raise ValueError("something took no time")
-        ratios = times[0] / times[1]
-        if len(extra["starts"]) != len(ratios):
-            raise ValueError("not a start for each sample")
-        kept = start_medians(ratios, extra["starts"])
-    if kept.ndim != 1 or not kept.size or not (np.isfinite(kept) & (kept > 0)).all():
-        raise ValueError("no samples")
-    return [float(ratio) for ratio in kept]
+    extra = row.extra_info
+    if extra.time_over_copy:
+        return list(extra.time_over_copy)
+    if not row.stats.data or not len(row.stats.data) == len(extra.copy_s) == len(extra.starts):
+        raise ValueError("no copy and start for each sample")
+    ratios = np.asarray(row.stats.data) / np.asarray(extra.copy_s)
+    return [float(ratio) for ratio in start_medians(ratios, extra.starts)]
 
 
-def copy_share(row: Mapping[str, Any]) -> Interval:
+def copy_share(row: Benchmark) -> Interval:
     """Copying as many bytes over the time taken, with its interval: 1 is as fast as copying.
 
     Raises:
-        KeyError, TypeError, ValueError: as ``start_ratios``.
+        ValueError: as ``start_ratios``.
     """
     return over_starts([1 / ratio for ratio in start_ratios(row)])
 
 
-def compare(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Compared]:
+def compare(old: Timings, new: Timings) -> Iterator[Compared]:
     """What both have, in the order of the new file.
 
     The intervals hold together: the chance that one of them all is wrong is one in twenty (Bonferroni).

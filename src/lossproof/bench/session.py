@@ -11,7 +11,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from msgspec.structs import replace
+
 from lossproof.bench.stats import summary
+from lossproof.bench.timings import Benchmark, Cpu, Extra, Machine, Timings
 from lossproof.bench.workload import Workload
 from lossproof.core.verdicts import ProcessFault
 from lossproof.errors import LossproofError
@@ -214,8 +217,8 @@ class _Session:
         self.problems.append(f"{name}: {work.name} {work.direction}: {message}")
 
 
-def measure(plan: Plan, say: Callable[[str], None]) -> dict[str, Any]:
-    """Everything in the plan, as a document in pytest-benchmark's format.
+def measure(plan: Plan, say: Callable[[str], None]) -> Timings:
+    """Everything in the plan.
 
     Raises:
         LossproofError: no backend of the plan can run.
@@ -229,53 +232,54 @@ def measure(plan: Plan, say: Callable[[str], None]) -> dict[str, Any]:
     order = {work: place for place, work in enumerate(plan.workloads)}
     found = [entry for entry in session.entries.values() if entry.samples]
     found.sort(key=lambda entry: (plan.threads.index(entry.threads), order[entry.work]))
-    benchmarks = [_row(entry) for entry in found]
-    problems = session.problems + _add_memory(plan, benchmarks, say)
-    return {
-        "machine_info": {**_machine(), "limits": session.limits},
-        "commit_info": {},
-        "benchmarks": benchmarks,
-        "problems": list(dict.fromkeys(problems)),
-        "datetime": datetime.datetime.now(datetime.UTC).isoformat(),
-        "version": "lossproof bench 3",
-    }
+    benchmarks, forgetful = _with_memory(plan, [_row(entry) for entry in found], say)
+    return Timings(
+        machine_info=_machine(session.limits),
+        benchmarks=tuple(benchmarks),
+        problems=tuple(dict.fromkeys(session.problems + forgetful)),
+        datetime=datetime.datetime.now(datetime.UTC).isoformat(),
+        version="lossproof bench 3",
+    )
 
 
-def _row(entry: _Entry) -> dict[str, Any]:
+def _row(entry: _Entry) -> Benchmark:
     info, work, threads = entry.info, entry.work, entry.threads
-    return {
-        "group": f"{work.name}, {threads} thread{'s' if threads > 1 else ''}",
-        "name": f"{info['name']} {work.name} {work.direction} {threads}",
-        "fullname": f"{info['name']} {work.name} {work.direction} {threads}",
-        "params": None,
-        "stats": summary(entry.samples),
-        "extra_info": {
-            "adapter": info["name"],
-            "backend": f"{info['name']} {info['version']}",
-            "device": info["device"],
-            "device_name": info["device_name"],
-            "workload": work.name,
-            "function": work.case.function.name,
-            "dtype": work.dtype,
-            "direction": work.direction,
-            "threads": threads,
-            "framework_threads": entry.prepared["threads"],
-            "bytes": work.bytes,
-            "flops": work.flops,
-            "first_call_s": entry.prepared["first_call_s"],
-            "warmup_calls": entry.prepared["warmup_calls"],
-            "verdicts": entry.prepared["verdicts"],
-            # The start of the process that each sample belongs to.
-            "starts": entry.starts,
-            # Copies of as many bytes, one in each round: the limit while this was measured.
-            "copy_s": entry.copies,
-            "bandwidth_limit_s": summary(entry.copies)["median"],
-        },
-    }
+    name = f"{info['name']} {work.name} {work.direction} {threads}"
+    return Benchmark(
+        group=f"{work.name}, {threads} thread{'s' if threads > 1 else ''}",
+        name=name,
+        fullname=name,
+        stats=summary(entry.samples),
+        extra_info=Extra(
+            adapter=info["name"],
+            backend=f"{info['name']} {info['version']}",
+            device=info["device"],
+            device_name=info["device_name"],
+            workload=work.name,
+            function=work.case.function.name,
+            dtype=work.dtype,
+            direction=work.direction,
+            threads=threads,
+            framework_threads=entry.prepared["threads"],
+            bytes=work.bytes,
+            flops=work.flops,
+            first_call_s=entry.prepared["first_call_s"],
+            warmup_calls=entry.prepared["warmup_calls"],
+            verdicts=entry.prepared["verdicts"],
+            starts=tuple(entry.starts),
+            copy_s=tuple(entry.copies),
+            bandwidth_limit_s=summary(entry.copies).median,
+        ),
+    )
 
 
-def _add_memory(plan: Plan, benchmarks: Sequence[dict[str, Any]], say: Callable[[str], None]) -> list[str]:
-    """Peak memory, in processes whose allocator hides nothing; with one thread count, the last."""
+def _with_memory(
+    plan: Plan, benchmarks: Sequence[Benchmark], say: Callable[[str], None]
+) -> tuple[list[Benchmark], list[str]]:
+    """The rows with peak memory, and whose is not known.
+
+    It is measured in processes whose allocator hides nothing, with one thread count, the last.
+    """
     by_place: dict[tuple[str, str, str], dict[str, Any]] = {}
     keeping = set()
     for choice in plan.choices:
@@ -296,25 +300,29 @@ def _add_memory(plan: Plan, benchmarks: Sequence[dict[str, Any]], say: Callable[
             if large and (peak.get("host") or 0) < work.result_bytes // 2:
                 keeping.add(info["name"])
         worker.stop()
+    weighed = []
     for row in benchmarks:
-        extra = row["extra_info"]
-        peak = by_place.get((extra["adapter"], extra["workload"], extra["direction"]), {})
-        extra["peak_bytes"] = None if extra["adapter"] in keeping else peak.get("host")
-        extra["peak_device_bytes"] = peak.get("device")
+        extra = row.extra_info
+        peak = by_place.get((extra.adapter, extra.workload, extra.direction), {})
+        host = None if extra.adapter in keeping else peak.get("host")
+        extra = replace(extra, peak_bytes=host, peak_device_bytes=peak.get("device"))
+        weighed.append(replace(row, extra_info=extra))
     # Its results take less than their own size: an allocator of its own keeps what was used before.
-    return [f"{name} keeps memory that it has used: its peak is not known" for name in sorted(keeping)]
+    return weighed, [
+        f"{name} keeps memory that it has used: its peak is not known" for name in sorted(keeping)
+    ]
 
 
-def _machine() -> dict[str, Any]:
+def _machine(limits: dict[str, Any]) -> Machine:
     found = environment()
-    return {
-        "node": "",
-        "processor": found["processor"],
-        "machine": found["machine"],
-        "system": found["platform"],
-        "python_version": found["python"],
-        "cpu": {"brand_raw": found["processor"], "count": os.cpu_count()},
-        "lossproof": found["lossproof"],
-        "numpy": found["numpy"],
-        "allocator": list(_TIMING_VARIABLES),
-    }
+    return Machine(
+        processor=found["processor"],
+        machine=found["machine"],
+        system=found["platform"],
+        python_version=found["python"],
+        cpu=Cpu(brand_raw=found["processor"], count=os.cpu_count()),
+        lossproof=found["lossproof"],
+        numpy=found["numpy"],
+        allocator=_TIMING_VARIABLES,
+        limits=limits,
+    )

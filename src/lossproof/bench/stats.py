@@ -14,6 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from lossproof.bench.timings import Stats
+
 CONFIDENCE = 0.95
 
 
@@ -34,22 +36,21 @@ def _short(ratio: float) -> str:
     return f"{ratio:.2f}" if ratio < 1e4 else f"{ratio:.0e}"
 
 
-def summary(samples: Sequence[float]) -> dict[str, object]:
-    """The fields of pytest-benchmark's ``stats``."""
+def summary(samples: Sequence[float]) -> Stats:
+    """What the samples are like, as pytest-benchmark says it."""
     q1, median, q3 = np.percentile(samples, [25, 50, 75])
-    return {
-        "min": min(samples),
-        "max": max(samples),
-        "mean": float(np.mean(samples)),
-        "stddev": float(np.std(samples, ddof=1)) if len(samples) > 1 else 0.0,
-        "median": float(median),
-        "q1": float(q1),
-        "q3": float(q3),
-        "iqr": float(q3 - q1),
-        "rounds": len(samples),
-        "iterations": 1,
-        "data": list(samples),
-    }
+    return Stats(
+        min=min(samples),
+        max=max(samples),
+        mean=float(np.mean(samples)),
+        stddev=float(np.std(samples, ddof=1)) if len(samples) > 1 else 0.0,
+        median=float(median),
+        q1=float(q1),
+        q3=float(q3),
+        iqr=float(q3 - q1),
+        rounds=len(samples),
+        data=tuple(samples),
+    )
 
 
 def paired(samples: Sequence[float], others: Sequence[float], starts: Sequence[int]) -> Interval:

@@ -10,14 +10,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-KINDS: Mapping[str, tuple[str, ...]] = {
-    "normal": ("scale", "shift", "bits"),
-    "uniform": ("low", "high", "bits"),
-    "integers": ("low", "high"),
-    "choice": ("of",),
-    "one_hot": (),
-}
-
 _GAMMA = np.uint64(0x9E3779B97F4A7C15)
 _MIX1 = np.uint64(0xBF58476D1CE4E5B9)
 _MIX2 = np.uint64(0x94D049BB133111EB)

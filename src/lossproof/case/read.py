@@ -1,6 +1,8 @@
-"""Case files: what a case is, and the loader that refuses everything that is not one.
+"""Case files: the loader that refuses everything that is not one.
 
-The format is described in spec/cases.md and, as a JSON Schema, in spec/case.schema.json.
+The format is described in spec/cases.md and, as a JSON Schema, in spec/case.schema.json. What has the
+form that ``lossproof.case.form`` says is checked here for what that cannot say: numbers that every dtype
+holds exactly, arrays and lengths that fit the function, clauses that exist, ids used once.
 """
 
 from __future__ import annotations
@@ -8,38 +10,35 @@ from __future__ import annotations
 import gc
 import math
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
+from msgspec import UNSET
 
-from lossproof.case import random as generator
+from lossproof.case import form as forms
 from lossproof.case import yaml as yamlio
 from lossproof.case.expected import Expected, Floats, Sketch, Tolerance, Variant
 from lossproof.case.inputs import materialize, not_representable, shape_of
 from lossproof.case.model import Case
 from lossproof.core.clauses import clauses
 from lossproof.core.dtypes import FLOAT_TYPES, INTEGER_TYPES
-from lossproof.core.functions import FUNCTIONS, REDUCTIONS, REQUIRED
+from lossproof.core.functions import FUNCTIONS
+from lossproof.core.misfit import Misfit
 from lossproof.core.resources import folder
 from lossproof.core.shapes import result_shape, shape_mismatch
-from lossproof.core.text import display, suggest
+from lossproof.core.text import display, shortened, suggest
+from lossproof.core.validate import fit
 from lossproof.errors import InputError
 
-NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*\Z")
-MAX_ELEMENTS = 2**26
-MAX_RANK = 16
+T = TypeVar("T")
 
-_FILE_FIELDS = {"function": True, "about": True, "cases": True}
-_CASE_FIELDS = {
-    "id": True, "clause": True, "level": True, "why": True, "dtypes": True, "inputs": True,
-    "parameters": False, "cotangent": False, "layout": False, "wrt": False,
-    "vacuous": False, "expected": False, "tolerance": False, "variants": False,
-}  # fmt: skip
-_LAYOUTS = ("transposed", "strided")
+NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*\Z")
+MAX_RANK = 16
 
 
 def case_files(paths: Iterable[Path]) -> Iterator[Path]:
@@ -87,139 +86,119 @@ def load_file(path: Path, text: str | None = None) -> list[Case]:
 
 
 class _FileReader:
-    """Turns one parsed file into cases, with a message that names the line for whatever is wrong."""
+    """Turns one parsed file into cases."""
 
     def __init__(self, path: Path, text: str | None) -> None:
         self.path = path
-        self.where = display(path)
-        document = yamlio.load(path, text)
-        if not isinstance(document, yamlio.Mapping):
-            raise InputError(self.where, 1, "a case file is a mapping: function, about, cases")
-        self.document = document
-
-    def fail(self, line: int | None, message: str) -> InputError:
-        return InputError(self.where, line, message)
+        self.document, self.file = yamlio.load_as(path, forms.CaseFile, text)
+        self.function = FUNCTIONS[self.file.function]
 
     def cases(self) -> list[Case]:
-        document = self.document
-        self.check_fields(document, _FILE_FIELDS, "the file")
-        name = document["function"]
-        if not isinstance(name, str) or name not in FUNCTIONS:
-            raise self.fail(
-                document.lines["function"],
-                f"unknown function {name!r}{suggest(str(name), FUNCTIONS)}",
-            )
-        self.function = FUNCTIONS[name]
-        self.text_field(document, "about")
         if not NAME.match(self.path.stem):
-            raise self.fail(None, "a topic's file name is lower-case words joined by hyphens")
-        entries = document["cases"]
-        if not isinstance(entries, list) or not entries:
-            raise self.fail(document.lines["cases"], "cases must be a list with at least one case")
+            raise InputError(
+                display(self.path), None, "a topic's file name is lower-case words joined by hyphens"
+            )
         found: dict[str, Case] = {}
-        for entry in entries:
-            if not isinstance(entry, yamlio.Mapping):
-                raise self.fail(document.lines["cases"], "each case is a mapping that opens with id")
-            case = self.case(entry)
+        for number, entry in enumerate(self.file.cases):
+            case = _CaseReader(self, number, entry).case()
             if case.id in found:
                 raise self.fail(
-                    entry.lines["id"],
                     f"duplicate id {case.id!r}, first used at line {found[case.id].line}",
+                    "cases",
+                    number,
+                    "id",
                 )
             found[case.id] = case
         return list(found.values())
 
-    def case(self, entry: yamlio.Mapping) -> Case:
-        self.label = f"case {entry.get('id', '(no id)')!r}"
-        self.check_fields(entry, _CASE_FIELDS, self.label)
-        if not isinstance(entry["id"], str) or not NAME.match(entry["id"]):
+    def fail(self, message: str, *place: str | int) -> InputError:
+        """What is wrong at a place, which keys and indices lead to."""
+        return InputError(display(self.path), yamlio.line_of(self.document, place), message)
+
+
+class _CaseReader:
+    """Turns one entry of a file into a case, with a message that names the line for whatever is wrong."""
+
+    def __init__(self, file: _FileReader, number: int, entry: forms.CaseEntry) -> None:
+        self.file, self.number, self.entry = file, number, entry
+        self.function = file.function
+        self.written: yamlio.Mapping = file.document["cases"][number]
+        """The same as it stands in the file."""
+
+    def fail(self, message: str, *place: str | int) -> InputError:
+        return self.file.fail(f"case {self.entry.id!r}: {message}", "cases", self.number, *place)
+
+    def case(self) -> Case:
+        entry, function = self.entry, self.function
+        if entry.clause not in clauses():
             raise self.fail(
-                entry.lines["id"],
-                f"id {entry['id']!r} must be lower-case words and numbers joined by hyphens",
+                f"no clause {entry.clause!r} in spec/{suggest(entry.clause, clauses())}", "clause"
             )
-        if not isinstance(entry["clause"], str) or entry["clause"] not in clauses():
-            raise self.fail(
-                entry.lines["clause"],
-                f"{self.label}: no clause {entry['clause']!r} in spec/"
-                f"{suggest(str(entry['clause']), clauses())}",
-            )
-        if entry["level"] not in ("required", "recommended"):
-            raise self.fail(entry.lines["level"], f"{self.label}: level must be required or recommended")
-        self.text_field(entry, "why")
-        dtypes = self.dtypes(entry)
-        parameters = self.parameters(entry)
-        inputs = self.inputs(entry, dtypes, parameters)
-        wrt = self.names(entry, "wrt", self.function.wrt, default=self.function.wrt)
-        if "cotangent" in entry:
-            self.cotangent(entry, dtypes, inputs, parameters)
-        expected = self.expected(entry, wrt)
+        dtypes = tuple(FLOAT_TYPES if function.has_float_arrays else INTEGER_TYPES)
+        self.known("dtypes", entry.dtypes, dtypes)
+        parameters = self.parameters()
+        inputs = self.inputs(parameters)
+        wrt = function.wrt if entry.wrt is UNSET else entry.wrt
+        self.known("wrt", wrt, function.wrt)
+        self.known("layout", entry.layout, [array.name for array in function.arrays])
+        expected = None if entry.expected is UNSET else self.expected(entry.expected)
         return Case(
-            id=f"{self.function.name}/{self.path.stem}/{entry['id']}",
-            function=self.function,
-            clause=entry["clause"],
-            level=entry["level"],
-            why=entry["why"],
-            dtypes=dtypes,
+            id=f"{function.name}/{self.file.path.stem}/{entry.id}",
+            function=function,
+            clause=entry.clause,
+            level=entry.level,
+            why=entry.why,
+            dtypes=entry.dtypes,
             inputs=inputs,
             parameters=parameters,
-            cotangent=entry.get("cotangent"),
-            layout=self.layout(entry),
+            cotangent=self.cotangent(inputs, parameters),
+            layout=entry.layout,
             wrt=wrt,
             expected=expected,
-            tolerances=self.tolerances(entry, expected),
-            variants=self.variants(entry),
-            vacuous=self.vacuous(entry),
-            path=self.path,
-            line=entry.line,
-            about=self.document["about"],
+            tolerances={} if expected is None else self.tolerances(expected),
+            variants=tuple(map(self.variant, entry.variants, range(len(entry.variants)))),
+            vacuous={} if entry.vacuous is UNSET else self.outputs(entry.vacuous, "vacuous"),
+            path=self.file.path,
+            line=self.written.line,
+            about=self.file.file.about,
         )
 
-    # -- parts of a case ---------------------------------------------------------------------
+    # -- what the function takes and gives -----------------------------------------------------
 
-    def dtypes(self, entry: yamlio.Mapping) -> tuple[str, ...]:
-        allowed = FLOAT_TYPES if self.function.has_float_arrays else INTEGER_TYPES
-        return self.names(entry, "dtypes", tuple(allowed), default=())
-
-    def parameters(self, entry: yamlio.Mapping) -> dict[str, Any]:
-        given = entry.get("parameters", {})
-        line = entry.lines.get("parameters", entry.line)
-        if not isinstance(given, yamlio.Mapping) and given != {}:
-            raise self.fail(line, f"{self.label}: parameters must be a mapping")
-        table = {parameter.name: parameter for parameter in self.function.parameters}
+    def known(self, field: str, given: Iterable[str], allowed: Sequence[str]) -> None:
+        """Names that the function has, each once."""
+        seen: set[str] = set()
         for name in given:
-            if name not in table:
+            if name not in allowed:
                 raise self.fail(
-                    given.lines[name],
-                    f"{self.label}: {self.function.name} has no parameter {name!r}{suggest(name, table)}",
+                    f"unknown {field.removesuffix('s')} {name!r}{suggest(name, allowed)}; "
+                    f"{self.function.name} has {', '.join(allowed) or 'none'}",
+                    field,
                 )
-        values = {}
-        for name, parameter in table.items():
-            if name not in given:
-                if parameter.default is REQUIRED:
-                    raise self.fail(line, f"{self.label}: parameter {name!r} is missing")
-                values[name] = parameter.default
-                continue
-            value = given[name]
-            wanted = _wrong_parameter(parameter.kind, value)
-            if wanted:
-                raise self.fail(given.lines[name], f"{self.label}: {name} must be {wanted}")
-            if parameter.kind == "array" and value is not None:
-                value = self.numbers(given, name, self.dtypes(entry), integer=False)
-            values[name] = tuple(value) if parameter.kind == "size" else value
-        return values
+            if name in seen:
+                raise self.fail(f"{field} must be a list without repeats, but has {name!r} twice", field)
+            seen.add(name)
 
-    def inputs(
-        self, entry: yamlio.Mapping, dtypes: tuple[str, ...], parameters: dict[str, Any]
-    ) -> dict[str, Any]:
-        given = entry["inputs"]
-        line = entry.lines["inputs"]
-        if not isinstance(given, yamlio.Mapping):
-            raise self.fail(line, f"{self.label}: inputs must be a mapping")
-        self.check_fields(
-            given, {array.name: True for array in self.function.arrays}, f"inputs of {self.label}"
-        )
+    def fit(self, field: str, form: type[T]) -> T:
+        """A mapping whose fields depend on the function."""
+        try:
+            return fit(self.written.get(field, {}), form, field)
+        except Misfit as error:
+            raise self.fail(str(error), field, *error.place) from None
+
+    def parameters(self) -> dict[str, Any]:
+        values = msgspec.structs.asdict(self.fit("parameters", forms.parameters_of(self.function)))
+        return {
+            name: self.numbers(value, "parameters", name) if isinstance(value, forms.Input) else value
+            for name, value in values.items()
+        }
+
+    def inputs(self, parameters: dict[str, Any]) -> dict[str, Any]:
+        self.fit("inputs", forms.inputs_of(self.function))
         inputs = {
-            array.name: self.numbers(given, array.name, dtypes, array.integer)
+            array.name: self.numbers(
+                self.entry.inputs[array.name], "inputs", array.name, integer=array.integer
+            )
             for array in self.function.arrays
         }
         wrong = shape_mismatch(
@@ -228,339 +207,181 @@ class _FileReader:
             parameters.get("axis"),
         )
         if wrong:
-            raise self.fail(line, f"{self.label}: {wrong}")
+            raise self.fail(wrong, "inputs")
         return inputs
 
-    def cotangent(
-        self,
-        entry: yamlio.Mapping,
-        dtypes: tuple[str, ...],
-        inputs: Mapping[str, Any],
-        parameters: Mapping[str, Any],
-    ) -> None:
-        line = entry.lines["cotangent"]
+    def cotangent(self, inputs: Mapping[str, Any], parameters: Mapping[str, Any]) -> Any:
+        """As it stands in the file, once it is sure that it fits the result."""
+        if self.entry.cotangent is UNSET:
+            return None
         if not self.function.wrt:
-            raise self.fail(line, f"{self.label}: {self.function.name} has no gradient to take a cotangent")
-        spec = self.numbers(entry, "cotangent", dtypes, integer=False)
-        shapes = {name: shape_of(item) for name, item in inputs.items()}
-        wanted = result_shape(self.function, shapes, parameters)
-        if shape_of(spec) != wanted:
-            raise self.fail(
-                line, f"{self.label}: cotangent has shape {shape_of(spec)}, but the result has {wanted}"
-            )
+            raise self.fail(f"{self.function.name} has no gradient to take a cotangent", "cotangent")
+        given = shape_of(self.numbers(self.entry.cotangent, "cotangent"))
+        lengths = {name: shape_of(spec) for name, spec in inputs.items()}
+        wanted = result_shape(self.function, lengths, parameters)
+        if given != wanted:
+            raise self.fail(f"cotangent has shape {given}, but the result has {wanted}", "cotangent")
+        return self.written["cotangent"]
 
-    def numbers(self, mapping: yamlio.Mapping, name: str, dtypes: tuple[str, ...], integer: bool) -> Any:
-        """An array of exact numbers, listed (returned as an array) or described (as it stands)."""
-        spec, line = mapping[name], mapping.lines[name]
-        inexact = yamlio.first_inexact(mapping.nodes[name])
-        if inexact:
-            raise self.fail(
-                inexact[0],
-                f"{self.label}: {inexact[1]} in {name} is not exactly a float64; "
-                "use a sum of powers of two (0.5, 0.375) or a hex float (0x1p-149)",
-            )
-        if isinstance(spec, yamlio.Mapping):
-            self.description(spec, name, integer)
-            if "random" in spec:
-                # Checked on first use; generating here would slow every start.
-                return spec
-            array = materialize({**spec, "shape": [1], "set": []}, integer)
-        else:
-            array = self.listed(spec, line, name, integer)
-        for dtype in dtypes:
-            bad = not_representable(array, dtype, integer)
-            if bad is not None:
+    def outputs(self, outcome: Any, *place: str | int) -> dict[str, Any]:
+        """``{value: …, gradients: {logits: …}}`` by the names of outputs."""
+        for name in outcome.gradients:
+            if name not in self.function.wrt:
                 raise self.fail(
-                    line, f"{self.label}: {bad!r} in {name} is not exactly representable in {dtype}"
-                )
-        return spec if isinstance(spec, yamlio.Mapping) else array
+                    f"gradients are given for {', '.join(self.function.wrt) or 'nothing'}, not {name!r}",
+                    *place, "gradients", name,
+                )  # fmt: skip
+        value = {} if outcome.value is UNSET else {"value": outcome.value}
+        return value | {f"gradients.{name}": item for name, item in outcome.gradients.items()}
 
-    def listed(self, spec: Any, line: int, name: str, integer: bool) -> npt.NDArray[Any]:
+    # -- arrays --------------------------------------------------------------------------------
+
+    def numbers(self, spec: forms.Input, *place: str, integer: bool = False) -> Any:
+        """An array of exact numbers, listed (returned as an array) or described (as it stands)."""
+        *above, name = place
+        written = self.written[above[0]] if above else self.written
+        inexact = yamlio.first_inexact(written.nodes[name])
+        if inexact:
+            line, text = inexact
+            raise InputError(
+                display(self.file.path), line,
+                f"case {self.entry.id!r}: {shortened(text)} in {name} is not exactly a float64; "
+                "use a sum of powers of two (0.5, 0.375) or a hex float (0x1p-149)",
+            )  # fmt: skip
+        if isinstance(spec, forms.Tensor):
+            array = self.listed(spec.value, integer, *place)
+            self.representable(array, integer, *place)
+            return array
+        self.described(spec, integer, *place)
+        return written[name]
+
+    def listed(self, spec: Any, integer: bool, *place: str | int) -> npt.NDArray[Any]:
+        name = place[-1]
         try:
-            array = np.asarray(_hex_to_float(spec), dtype=np.float64)
+            array = np.asarray(_only_numbers(spec), dtype=np.float64)
         except (TypeError, ValueError, OverflowError):
-            raise self.fail(
-                line, f"{self.label}: {name} must be a number or nested lists of equal lengths"
-            ) from None
+            raise self.fail(f"{name} must be a number or nested lists of equal lengths", *place) from None
         if integer:
             if not np.array_equal(array, np.rint(array)) or not (np.abs(array) < 2**53).all():
-                raise self.fail(line, f"{self.label}: {name} must hold integers")
+                raise self.fail(f"{name} must hold integers", *place)
             return array.astype(np.int64)
         return array
 
-    def description(self, spec: yamlio.Mapping, name: str, integer: bool) -> None:
-        line = spec.line
-        if "random" in spec:
-            kind = spec["random"]
-            if not isinstance(kind, str) or kind not in generator.KINDS:
-                raise self.fail(
-                    line,
-                    f"{self.label}: unknown random kind {kind!r} in {name}; "
-                    f"there are {', '.join(generator.KINDS)}",
-                )
-            required = {"random": True, "shape": True, "seed": True}
-            optional = dict.fromkeys(generator.KINDS[kind], False)
-            for key in {"integers": ("high",), "choice": ("of",)}.get(kind, ()):
-                optional[key] = True
-            fields = {**required, **optional, "set": False}
-        else:
-            fields = {"full": True, "shape": True, "set": False}
-        self.check_fields(spec, fields, f"{name} of {self.label}")
-        shape = self.shape(spec, line, name)
-        for key, wanted in _DESCRIPTION_CHECKS.items():
-            if key in spec and not wanted[0](spec[key]):
-                raise self.fail(line, f"{self.label}: {key} of {name} must be {wanted[1]}")
-        if spec.get("random") == "integers" and spec["high"] <= spec.get("low", 0):
-            raise self.fail(line, f"{self.label}: high of {name} must be above low")
-        for pair in spec.get("set", ()):
-            if not (isinstance(pair, list) and len(pair) == 2 and _is_index(pair[0], shape)):
-                raise self.fail(line, f"{self.label}: set of {name} must be a list of [[index …], value]")
-        if integer and spec.get("random") in ("normal", "uniform", "one_hot"):
-            raise self.fail(line, f"{self.label}: {name} must hold integers")
+    def representable(self, array: npt.NDArray[Any], integer: bool, *place: str | int) -> None:
+        for dtype in self.entry.dtypes:
+            bad = not_representable(array, dtype, integer)
+            if bad is not None:
+                raise self.fail(f"{bad!r} in {place[-1]} is not exactly representable in {dtype}", *place)
 
-    def shape(self, spec: yamlio.Mapping, line: int, name: str) -> list[int]:
+    def described(self, spec: Any, integer: bool, *place: str | int) -> None:
+        """What a description says beside its fields; random numbers are checked on first use."""
+        name = place[-1]
+        self.length(spec.shape, *place)
+        if isinstance(spec, forms.Random) and spec.seed >= 2**64:
+            raise self.fail(f"seed of {name} must be 0 … 2**64−1", *place, "seed")
+        if isinstance(spec, forms.Integers) and spec.high <= spec.low:
+            raise self.fail(f"high of {name} must be above low", *place)
+        for index, _ in spec.set:
+            if len(index) != len(spec.shape) or any(i >= length for i, length in zip(index, spec.shape)):
+                raise self.fail(f"set of {name} must be a list of [[index …], value]", *place)
+        if integer and isinstance(spec, (forms.Normal, forms.Uniform, forms.OneHot)):
+            raise self.fail(f"{name} must hold integers", *place)
+        values = [value for _, value in spec.set]
+        if isinstance(spec, forms.Full):
+            values.append(spec.full)
+        elif isinstance(spec, forms.Choice):
+            values += spec.of
+        if values:
+            self.representable(self.listed(values, integer, *place), integer, *place)
+
+    def length(self, shape: Sequence[int], *place: str | int) -> None:
         """A shape that may be built."""
-        shape = spec["shape"]
-        if not isinstance(shape, list) or not all(_is_count(length) for length in shape):
-            raise self.fail(line, f"{self.label}: shape of {name} must be a list of lengths")
-        if math.prod(shape) > MAX_ELEMENTS or max(shape, default=0) > MAX_ELEMENTS or len(shape) > MAX_RANK:
-            raise self.fail(line, f"{self.label}: {name} has over {MAX_ELEMENTS} elements or {MAX_RANK} axes")
-        return shape
+        if math.prod(shape) > forms.MAX_ELEMENTS or len(shape) > MAX_RANK:
+            raise self.fail(f"{place[-1]} has over {forms.MAX_ELEMENTS} elements or {MAX_RANK} axes", *place)
 
-    def layout(self, entry: yamlio.Mapping) -> dict[str, str]:
-        given = entry.get("layout", {})
-        names = {array.name for array in self.function.arrays}
-        if not isinstance(given, dict) or not set(given) <= names:
-            raise self.fail(
-                entry.lines["layout"], f"{self.label}: layout maps array names to a memory layout"
-            )
-        for name, layout in given.items():
-            if layout not in _LAYOUTS:
-                raise self.fail(
-                    entry.lines["layout"],
-                    f"{self.label}: layout of {name} must be one of {', '.join(_LAYOUTS)}",
-                )
-        return dict(given)
+    # -- what is due ---------------------------------------------------------------------------
 
-    def expected(self, entry: yamlio.Mapping, wrt: tuple[str, ...]) -> dict[str, Expected] | None:
-        if "expected" not in entry:
-            return None
+    def expected(self, given: forms.Expected) -> dict[str, Expected]:
         return {
-            name: self.expectation(spec, entry.lines["expected"])
-            for name, spec in self.outputs(entry["expected"], entry.lines["expected"]).items()
+            name: self.expectation(spec, "expected", *name.split("."))
+            for name, spec in self.outputs(given, "expected").items()
         }
 
-    def expectation(self, spec: Any, line: int) -> Expected:
-        if isinstance(spec, yamlio.Mapping) and "sketch" in spec:
-            sketch = spec["sketch"]
-            if not isinstance(sketch, yamlio.Mapping):
-                raise self.fail(line, f"{self.label}: sketch must be a mapping")
-            fields = dict.fromkeys(("shape", "seed", "sums", "sample"), True)
-            self.check_fields(sketch, fields, f"sketch of {self.label}")
-            self.shape(sketch, line, "sketch")
-            sums = self.listed(sketch["sums"], line, "sums", False)
-            if sums.ndim != 2 or not sums.size or not _is_count(sketch["seed"]):
-                raise self.fail(line, f"{self.label}: a sketch has a seed, and sums per pattern and block")
-            sample = self.listed(sketch["sample"], line, "sample", False)
-            if sample.ndim != 1 or not sample.size or not math.prod(sketch["shape"]):
-                raise self.fail(line, f"{self.label}: the sample of a sketch is a list of elements")
-            return Sketch(tuple(sketch["shape"]), sketch["seed"], sums, sample)
-        if isinstance(spec, yamlio.Mapping):
-            self.check_fields(spec, {"full": True, "shape": True}, f"expected of {self.label}")
-            self.description(spec, "expected", self.function.integer_result)
-            return materialize(spec, self.function.integer_result)
-        return self.listed(spec, line, "expected", self.function.integer_result)
+    def expectation(self, spec: forms.Expectation, *place: str) -> Expected:
+        integer = self.function.integer_result
+        if isinstance(spec, forms.Sketched):
+            sketch = spec.sketch
+            self.length(sketch.shape, *place)
+            sums = self.listed(sketch.sums.value, False, *place, "sketch", "sums")
+            if sums.ndim != 2 or not sums.size:
+                raise self.fail("a sketch has sums per pattern and block", *place, "sketch", "sums")
+            sample = self.listed(sketch.sample.value, False, *place, "sketch", "sample")
+            if sample.ndim != 1 or not sample.size or not math.prod(sketch.shape):
+                raise self.fail("the sample of a sketch is a list of elements", *place, "sketch", "sample")
+            return Sketch(sketch.shape, sketch.seed, sums, sample)
+        if isinstance(spec, forms.Full):
+            self.length(spec.shape, *place)
+            self.listed(spec.full, integer, *place)
+            return materialize(msgspec.structs.asdict(spec), integer)
+        assert isinstance(spec, forms.Tensor)
+        return self.listed(spec.value, integer, *place)
 
-    def outputs(self, spec: Any, line: int) -> dict[str, Any]:
-        """Flatten ``{value: …, gradients: {logits: …}}`` to output names."""
-        if not isinstance(spec, yamlio.Mapping):
-            raise self.fail(line, f"{self.label}: must be a mapping with value and gradients")
-        self.check_fields(spec, {"value": False, "gradients": False}, self.label)
-        outputs = {"value": spec["value"]} if "value" in spec else {}
-        gradients = spec.get("gradients", {})
-        if not isinstance(gradients, dict) or not set(gradients) <= set(self.function.wrt):
-            raise self.fail(
-                line,
-                f"{self.label}: gradients are given for {', '.join(self.function.wrt) or 'nothing'}",
-            )
-        outputs.update({f"gradients.{name}": item for name, item in gradients.items()})
-        return outputs
-
-    def tolerances(
-        self, entry: yamlio.Mapping, expected: Mapping[str, Expected] | None
-    ) -> dict[str, Tolerance]:
-        line = entry.lines.get("tolerance", entry.line)
-        given = self.outputs(entry["tolerance"], line) if "tolerance" in entry else {}
-        if expected is None:
+    def tolerances(self, expected: Mapping[str, Expected]) -> dict[str, Tolerance]:
+        if self.entry.tolerance is UNSET:
             return {}
-        for name in given.keys() - expected.keys():
-            raise self.fail(line, f"{self.label}: a tolerance is given for {name}, which is not expected")
-        return {name: self.tolerance(bound, line, expected[name]) for name, bound in given.items()}
+        found = {}
+        for name, given in self.outputs(self.entry.tolerance, "tolerance").items():
+            place = ("tolerance", *name.split("."))
+            if name not in expected:
+                raise self.fail(f"a tolerance is given for {name}, which is not expected", *place)
+            found[name] = self.tolerance(given, expected[name], *place)
+        return found
 
-    def tolerance(self, bound: Any, line: int, expected: Expected) -> Tolerance:
+    def tolerance(self, given: forms.Tolerance, expected: Expected, *place: str) -> Tolerance:
         if not isinstance(expected, Sketch):
-            return self.bound(bound, line, expected.shape)
-        if not isinstance(bound, yamlio.Mapping):
-            raise self.fail(line, f"{self.label}: the tolerance of a sketch has sums and sample")
-        self.check_fields(bound, {"sums": True, "sample": True}, f"tolerance of {self.label}")
-        sums = self.bound(bound["sums"], line, expected.sums.shape[1:])
-        return replace(sums, sample=self.bound(bound["sample"], line, expected.sample.shape))
+            return self.bound(given, expected.shape, *place)
+        if not isinstance(given, forms.OfSketch):
+            raise self.fail("the tolerance of a sketch has sums and sample", *place)
+        sums = self.bound(given.sums, expected.sums.shape[1:], *place, "sums")
+        sample = self.bound(given.sample, expected.sample.shape, *place, "sample")
+        return replace(sums, sample=sample)
 
-    def bound(self, bound: Any, line: int, shape: tuple[int, ...]) -> Tolerance:
+    def bound(self, given: Any, shape: tuple[int, ...], *place: str) -> Tolerance:
         """``u`` alone, or a mapping of ``u``, ``a`` and ``eta``."""
-        parts = bound if isinstance(bound, yamlio.Mapping) else {"u": bound}
-        if isinstance(bound, yamlio.Mapping):
-            self.check_fields(bound, {"u": True, "a": False, "eta": False}, f"tolerance of {self.label}")
-        u, a = (self.coefficient(parts.get(name, 0), line, name, shape) for name in ("u", "a"))
-        eta = parts.get("eta", Tolerance.ETA)
-        if not _is_number(eta) or not 0 <= eta < math.inf:
-            raise self.fail(line, f"{self.label}: eta of a tolerance must be a finite number from 0 up")
-        return Tolerance(u, a, float(eta))
+        if isinstance(given, forms.Tensor):
+            return Tolerance(self.coefficient(given, "u", shape, *place), np.zeros(()))
+        if not isinstance(given, forms.Bound):
+            raise self.fail("the tolerance of an output that is listed has u, a and eta", *place)
+        u, a = (self.coefficient(getattr(given, name), name, shape, *place, name) for name in ("u", "a"))
+        if not 0 <= given.eta < math.inf:
+            raise self.fail("eta of a tolerance must be a finite number from 0 up", *place, "eta")
+        return Tolerance(u, a, given.eta)
 
-    def coefficient(self, spec: Any, line: int, name: str, shape: tuple[int, ...]) -> Floats:
-        array: Floats = self.listed(spec, line, name, False)
+    def coefficient(self, given: forms.Tensor, name: str, shape: tuple[int, ...], *place: str) -> Floats:
+        array: Floats = self.listed(given.value, False, *place)
         if array.shape not in ((), shape):
             raise self.fail(
-                line,
-                f"{self.label}: {name} of a tolerance has shape {array.shape}, not {shape} or one number",
+                f"{name} of a tolerance has shape {array.shape}, not {shape} or one number", *place
             )
         if not (np.isfinite(array) & (array >= 0)).all():
-            raise self.fail(line, f"{self.label}: {name} of a tolerance must be finite numbers from 0 up")
+            raise self.fail(f"{name} of a tolerance must be finite numbers from 0 up", *place)
         return array
 
-    def vacuous(self, entry: yamlio.Mapping) -> dict[str, str]:
-        """Outputs whose tolerance cannot decide, each with the reason."""
-        if "vacuous" not in entry:
-            return {}
-        line = entry.lines["vacuous"]
-        given = self.outputs(entry["vacuous"], line)
-        for name, why in given.items():
-            if not isinstance(why, str) or not why.strip():
-                raise self.fail(line, f"{self.label}: vacuous gives a reason for {name}, a sentence")
-        return given
-
-    def variants(self, entry: yamlio.Mapping) -> tuple[Variant, ...]:
-        given = entry.get("variants", [])
-        line = entry.lines.get("variants", entry.line)
-        if not isinstance(given, list):
-            raise self.fail(line, f"{self.label}: variants must be a list")
-        variants = []
-        for item in given:
-            if not isinstance(item, yamlio.Mapping):
-                raise self.fail(line, f"{self.label}: a variant is a mapping with a name")
-            self.check_fields(
-                item,
-                {"name": True, "raises": False, "value": False, "gradients": False},
-                self.label,
-            )
-            if not isinstance(item["name"], str) or not NAME.match(item["name"]):
-                raise self.fail(item.line, f"{self.label}: a variant's name is hyphenated words")
-            rest = yamlio.Mapping({k: v for k, v in item.items() if k in ("value", "gradients")})
-            rest.lines = item.lines
-            raises = item.get("raises", False)
-            if not isinstance(raises, bool) or raises == bool(rest):
-                raise self.fail(item.line, f"{self.label}: a variant has either raises: true or outputs")
-            outputs = {
-                name: self.listed(spec, item.line, name, False)
-                for name, spec in self.outputs(rest, item.line).items()
-            }
-            variants.append(Variant(item["name"], raises, outputs))
-        return tuple(variants)
-
-    # -- small checks ------------------------------------------------------------------------
-
-    def check_fields(self, mapping: yamlio.Mapping, fields: Mapping[str, bool], what: str) -> None:
-        for name in mapping:
-            if name not in fields:
-                raise self.fail(
-                    mapping.lines[name],
-                    f"unknown field {name!r} in {what}{suggest(name, fields)}; "
-                    f"allowed are {', '.join(fields)}",
-                )
-        for name, needed in fields.items():
-            if needed and name not in mapping:
-                raise self.fail(mapping.line, f"{what} lacks the field {name!r}")
-
-    def text_field(self, mapping: yamlio.Mapping, name: str) -> None:
-        value = mapping[name]
-        if not isinstance(value, str) or not value.strip():
-            raise self.fail(mapping.lines[name], f"{name} must be a sentence")
-
-    def names(
-        self,
-        entry: yamlio.Mapping,
-        key: str,
-        allowed: tuple[str, ...],
-        default: tuple[str, ...],
-    ) -> tuple[str, ...]:
-        if key not in entry:
-            return default
-        given = entry[key]
-        if not isinstance(given, list) or len(set(map(str, given))) != len(given):
-            raise self.fail(entry.lines[key], f"{self.label}: {key} must be a list without repeats")
-        for name in given:
-            if name not in allowed:
-                raise self.fail(
-                    entry.lines[key],
-                    f"{self.label}: unknown {key.removesuffix('s')} {name!r}"
-                    f"{suggest(str(name), allowed)}; allowed are {', '.join(allowed)}",
-                )
-        if key == "dtypes" and not given:
-            raise self.fail(entry.lines[key], f"{self.label}: dtypes is empty")
-        return tuple(given)
+    def variant(self, given: forms.Variant, number: int) -> Variant:
+        place = ("variants", number)
+        outputs = self.outputs(given, *place)
+        if given.raises == bool(outputs):
+            raise self.fail("a variant has either raises: true or outputs", *place)
+        listed = {
+            name: self.listed(spec.value, False, *place, *name.split(".")) for name, spec in outputs.items()
+        }
+        return Variant(given.name, given.raises, listed)
 
 
-def _hex_to_float(spec: Any) -> Any:
+def _only_numbers(spec: Any) -> Any:
+    """The same, once it is sure that NumPy takes no text or truth value for a number."""
     if isinstance(spec, list):
-        return [_hex_to_float(item) for item in spec]
+        return [_only_numbers(item) for item in spec]
     if isinstance(spec, (bool, str)) or spec is None:
         raise TypeError
     return spec
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
-
-
-def _is_count(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MAX_ELEMENTS
-
-
-def _is_index(value: Any, shape: list[int]) -> bool:
-    return (
-        isinstance(value, list)
-        and len(value) == len(shape)
-        and all(isinstance(i, int) and 0 <= i < length for i, length in zip(value, shape, strict=True))
-    )
-
-
-_DESCRIPTION_CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
-    "seed": (lambda v: _is_number(v) and isinstance(v, int) and 0 <= v < 2**64, "0 … 2**64−1"),
-    "scale": (_is_number, "a number"),
-    "shift": (_is_number, "a number"),
-    "bits": (lambda v: isinstance(v, int) and 1 <= v <= 53, "1 … 53"),
-    "low": (_is_number, "a number"),
-    "high": (_is_number, "a number"),
-    "full": (_is_number, "a number"),
-    "of": (lambda v: isinstance(v, list) and bool(v) and all(map(_is_number, v)), "numbers"),
-    "set": (lambda v: isinstance(v, list), "a list"),
-}
-
-
-def _wrong_parameter(kind: str, value: Any) -> str | None:
-    """What a parameter of ``kind`` must be, if ``value`` is not that."""
-    integer = isinstance(value, int) and not isinstance(value, bool)
-    checks: dict[str, tuple[bool, str]] = {
-        "integer": (integer, "an integer"),
-        "number": (_is_number(value), "a number"),
-        "fraction": (_is_number(value) and 0 <= value <= 1, "a number from 0 to 1"),
-        "boolean": (isinstance(value, bool), "true or false"),
-        "reduction": (value in REDUCTIONS, f"one of {', '.join(REDUCTIONS)}"),
-        "array": (isinstance(value, (list, dict)) or _is_number(value), "an array"),
-        "size": (
-            isinstance(value, list) and len(value) == 2 and all(_is_count(v) and v for v in value),
-            "[height, width]",
-        ),
-    }
-    right, wanted = checks[kind]
-    return None if right else wanted

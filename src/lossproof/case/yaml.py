@@ -8,13 +8,19 @@ aliases, duplicate keys, huge files and deep nesting are refused: case files may
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 
+from lossproof.core.misfit import Misfit
+from lossproof.core.text import display
+from lossproof.core.validate import fit
 from lossproof.errors import InputError
+
+T = TypeVar("T")
 
 try:
     from yaml import CSafeLoader as _BaseLoader
@@ -106,6 +112,34 @@ def compose(path: Path, text: str | None = None) -> yaml.Node:
     return root
 
 
+def load_as(path: Path, form: type[T], text: str | None = None) -> tuple[Any, T]:
+    """One YAML document, as it stands with its lines and in the form that is due.
+
+    Raises:
+        InputError: as ``load``, and naming the line of what has another.
+    """
+    document = load(path, text)
+    try:
+        return document, fit(document, form)
+    except Misfit as error:
+        raise InputError(display(path), line_of(document, error.place), str(error)) from None
+
+
+def line_of(document: Any, place: Sequence[str | int]) -> int:
+    """The line of a part of a document, or of the last thing on the way to it that is there."""
+    line, value = 1, document
+    node: yaml.Node | None = None
+    for part in place:
+        if isinstance(value, Mapping) and isinstance(part, str) and part in value:
+            line, node, value = value.lines[part], value.nodes[part], value[part]
+        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(value):
+            node, value = node.value[part], value[part]
+            line = node.start_mark.line + 1
+        else:
+            break
+    return line
+
+
 def _refuse_deep_nesting(path: Path, text: str) -> None:
     # The C parser composes recursively, so depth has to be bounded before it starts. Brackets in
     # prose are counted too; they mostly balance, and the bound is generous.
@@ -188,6 +222,8 @@ def first_inexact(node: yaml.Node) -> tuple[int, str] | None:
 
 
 def _is_exact(text: str) -> bool:
+    if len(text) <= 15 and text.isdecimal():  # below 2**53
+        return True
     decimal = _INTEGER.match(text) or _FLOAT.match(text)
     if not decimal and not _HEX_FLOAT.match(text):
         return True

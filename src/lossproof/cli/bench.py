@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 from pathlib import Path
@@ -61,22 +60,23 @@ def main(options: argparse.Namespace) -> int:
     """Measure (or load), show, and compare; exit status 1 if something is slower."""
     from rich.console import Console
 
-    from lossproof.bench.compare import read
+    from lossproof.bench.compare import read_samples
     from lossproof.bench.session import measure
     from lossproof.cli.bench_view import show, show_comparison
+    from lossproof.core.validate import encode
 
-    old = read(options.compare) if options.compare else None
+    old = read_samples(options.compare) if options.compare else None
     if options.json and not options.json.resolve().parent.is_dir():
         raise InputError(options.json, None, "cannot be written: no such folder")
     if options.load:
-        document = read(options.load)
+        timings = read_samples(options.load)
     else:
-        document = measure(_plan(options), lambda text: print(text, file=sys.stderr, flush=True))
+        timings = measure(_plan(options), lambda text: print(text, file=sys.stderr, flush=True))
         if options.json:
-            options.json.write_text(json.dumps(document, allow_nan=False) + "\n", encoding="utf-8")
+            options.json.write_bytes(encode(timings) + b"\n")
     console = Console(width=None if sys.stdout.isatty() else 130)
-    show(console, document)
-    return show_comparison(console, old, document) if old else 0
+    show(console, timings)
+    return show_comparison(console, old, timings) if old else 0
 
 
 def _plan(options: argparse.Namespace) -> Plan:

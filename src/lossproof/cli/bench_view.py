@@ -3,43 +3,42 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
 from itertools import groupby
-from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from lossproof.bench.compare import compare, copy_share
+from lossproof.bench.timings import Timings
 from lossproof.errors import LossproofError
 
 
-def show(console: Console, document: Mapping[str, Any]) -> None:
-    for group, rows in groupby(document["benchmarks"], key=lambda row: row["group"]):
+def show(console: Console, timings: Timings) -> None:
+    for group, rows in groupby(timings.benchmarks, key=lambda row: row.group or row.name):
         table = Table(title=escape(group), title_justify="left", box=None, pad_edge=False)
         table.add_column("backend")
         table.add_column("direction")
         for heading in ("median ms", "quartiles", "copy/time", "first call s", "peak MiB", "result"):
             table.add_column(heading, justify="right")
         for row in rows:
-            stats, extra = row["stats"], row["extra_info"]
+            stats, extra = row.stats, row.extra_info
             limit = copy_share(row)
-            peak = extra.get("peak_bytes")
-            wrong = [f"{name} {verdict}" for name, verdict in extra["verdicts"].items() if verdict != "pass"]
+            peak, first = extra.peak_bytes, extra.first_call_s
+            wrong = [f"{name} {verdict}" for name, verdict in extra.verdicts.items() if verdict != "pass"]
             table.add_row(
-                escape(extra["backend"]), extra["direction"], f"{1e3 * stats['median']:.3f}",
-                f"{1e3 * stats['q1']:.3f}–{1e3 * stats['q3']:.3f}", escape(limit.text()),
-                f"{extra['first_call_s']:.3f}", "" if peak is None else f"{peak / 2**20:.1f}",
+                escape(extra.backend), escape(extra.direction), f"{1e3 * stats.median:.3f}",
+                f"{1e3 * stats.q1:.3f}–{1e3 * stats.q3:.3f}", escape(limit.text()),
+                "" if first is None else f"{first:.3f}", "" if peak is None else f"{peak / 2**20:.1f}",
                 escape(", ".join(wrong) or "right"),
             )  # fmt: skip
         console.print(table)
         console.print()
-    for problem in document["problems"]:
+    for problem in timings.problems:
         console.print(escape(problem), style="yellow")
 
 
-def show_comparison(console: Console, old: Mapping[str, Any], new: Mapping[str, Any]) -> int:
+def show_comparison(console: Console, old: Timings, new: Timings) -> int:
     found = list(compare(old, new))
     if not found:
         raise LossproofError("the two files have no backend and workload in common")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Literal
 
 import ml_dtypes
 import numpy as np
@@ -70,6 +71,10 @@ FLOAT_TYPES = {
 
 # The dtypes of label maps, for the functions that have no floating-point array at all.
 INTEGER_TYPES = {name: np.dtype(name) for name in ("int64", "int32", "int16", "int8", "uint8")}
+
+# The name of any of them, as a form (lossproof.core.form) has it.
+DTYPES = (*FLOAT_TYPES, *INTEGER_TYPES)
+Dtype = Literal[DTYPES]  # type: ignore[valid-type]
 
 
 # The dtypes of arrays that a backend may give, by name.

@@ -7,6 +7,9 @@ from pathlib import Path
 
 from lossproof.errors import LossproofError
 
+# As much of what someone gave is shown.
+MAX_SHOWN = 60
+
 
 def suggest(name: str, known: Iterable[str]) -> str:
     """`` (did you mean …?)`` for a near miss, else nothing."""
@@ -38,3 +41,8 @@ def display(path: Path) -> str:
         return str(path.resolve().relative_to(Path.cwd()))
     except ValueError:
         return str(path)
+
+
+def shortened(text: str) -> str:
+    """The beginning of a long text."""
+    return text if len(text) <= MAX_SHOWN else f"{text[: MAX_SHOWN - 1]}…"

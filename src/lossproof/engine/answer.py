@@ -105,8 +105,8 @@ def mistake(error: BaseException) -> bool:
 
 
 def describe(error: BaseException) -> str:
-    """Type and first lines of what was raised, on one line."""
+    """Type and first lines of what was raised, on one line that UTF-8 can say."""
+    text = " ".join(str(error).split()).encode("utf-8", "replace").decode("utf-8")
     if isinstance(error, (ProcessFault, RemoteError)):
-        return " ".join(str(error).split())[:600]  # says what it is itself
-    text = " ".join(str(error).split())
+        return text[:600]  # says what it is itself
     return f"{type(error).__name__}: {text[:300]}" if text else type(error).__name__

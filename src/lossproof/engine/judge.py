@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -60,7 +61,7 @@ def records(case: Case, dtype: str, adapter: str, answer: Answer, deviations: De
             elif not deviation.sporadic:
                 message = (
                     f"listed as deviation {deviation.id!r}, but the verdict is now {verdict}: "
-                    f"remove it from {deviation.path.name}:{deviation.line}"
+                    f"remove it from {Path(deviation.path).name}:{deviation.line}"
                 )
                 verdict = Verdict.FAIL
         found.append(

@@ -1,41 +1,54 @@
-"""The record of one judged output, and its form in a results file."""
+"""The record of one judged output, as it is kept in memory and in results files."""
 
 from __future__ import annotations
 
-import math
 import re
-from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
+import msgspec
+from msgspec import Meta, field
+
+from lossproof.core.dtypes import Dtype
+from lossproof.core.form import Form, matching
+from lossproof.core.validate import encode
 from lossproof.core.verdicts import Verdict
 
+LINK = re.compile(r"https?://\S+")
 
-@dataclass(frozen=True)
-class Record:
-    """One judged output."""
+Figure = float | None
+# msgspec leaves out what equals a plain default; these are written even so.
+_NULL: Any = field(default_factory=lambda: None)
+_EMPTY: Any = field(default_factory=str)
 
-    case: str
-    function: str
-    clause: str
+
+class Record(Form, frozen=True, omit_defaults=True, gc=False):
+    """One judged output. What pages are named after, or link to, has to look like what it is."""
+
+    case: Annotated[str, matching("[a-z0-9_]+/[a-z0-9-]+/[a-z0-9-]+", "an id: function/topic/case")]
+    function: Annotated[str, matching("[a-z0-9_]+", "a function's name")]
+    clause: Annotated[str, matching("[A-Z][A-Z0-9]*-[0-9]+", "a clause's number, like CE-7")]
     adapter: str
-    dtype: str
-    output: str
+    dtype: Dtype
+    output: Annotated[str, matching(r"value|gradients\.[a-z_]+", "value or gradients.<array>")]
     verdict: Verdict
-    variant: str | None = None
-    error_ulp: float | None = None
-    error: float | None = None
-    allowed: float | None = None
-    message: str = ""
-    actual: str | None = None
-    """A small output as text."""
-    deviation: str | None = None
-    """Id of the recorded deviation that covers the output."""
-    upstream: str | None = None
-    """Where that deviation is reported or documented."""
-    worst: str | None = None
-    """The place of the largest error, with what is there and what is due."""
-    share: float | None = None
-    """``error`` over ``allowed``, where a file keeps neither of the two."""
+    variant: str | None = _NULL
+    error_ulp: Annotated[Figure, Meta(description="in ULPs of the dtype at the expected value")] = _NULL
+    error: Annotated[Figure, Meta(description="worst element's absolute error")] = _NULL
+    allowed: Annotated[Figure, Meta(description="absolute error allowed there")] = _NULL
+    message: str = _EMPTY
+    actual: Annotated[str | None, Meta(description="a small output as text")] = None
+    deviation: Annotated[str | None, Meta(description="id of the recorded deviation that covers it")] = None
+    upstream: Annotated[
+        Annotated[str, matching(LINK.pattern, "a link that begins with http:// or https://")] | None,
+        Meta(description="where that deviation is reported or documented"),
+    ] = None
+    worst: Annotated[str | None, Meta(description="place of the largest error, what is there and is due")] = (
+        None
+    )
+
+    share: Annotated[
+        Figure, Meta(description="error over allowed, where a file keeps neither of the two")
+    ] = None
 
     @property
     def share_used(self) -> float | None:
@@ -45,52 +58,6 @@ class Record:
         return self.error / self.allowed if self.error is not None and self.allowed else None
 
     def to_json(self) -> dict[str, Any]:
-        row = {key: _json_number(getattr(self, key)) for key in _FIELDS}
-        return row | {key: getattr(self, key) for key in _OPTIONAL if getattr(self, key) is not None}
-
-
-_OPTIONAL = ("actual", "deviation", "upstream", "worst", "share")
-_FIELDS = tuple(name for name in Record.__dataclass_fields__ if name not in _OPTIONAL)
-
-
-def _json_number(value: Any) -> Any:
-    # JSON has no infinity; an error too large to be a number is null.
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-_TEXTS = ("case", "function", "clause", "adapter", "dtype", "output", "message")
-_NUMBERS = ("error_ulp", "error", "allowed", "share")
-LINK = re.compile(r"https?://\S+")
-_PATTERNS = {
-    "case": re.compile("[a-z0-9_]+/[a-z0-9-]+/[a-z0-9-]+"),
-    "function": re.compile("[a-z0-9_]+"),
-    "clause": re.compile("[A-Z][A-Z0-9]*-[0-9]+"),
-    "output": re.compile(r"value|gradients\.[a-z_]+"),
-    "upstream": LINK,
-}
-
-
-def record_from_json(row: Any) -> Record:
-    """The reverse of ``Record.to_json``.
-
-    Raises:
-        ValueError: a field is missing, unknown or of the wrong type.
-    """
-    if not isinstance(row, dict):
-        raise ValueError("is no JSON object")
-    if not row.keys() >= set(_FIELDS) or row.keys() - {*_FIELDS, *_OPTIONAL}:
-        raise ValueError(f"must have the fields {', '.join(_FIELDS)}, and may have {', '.join(_OPTIONAL)}")
-    for name in (*_TEXTS, *(name for name in _OPTIONAL if name in row and name not in _NUMBERS)):
-        if not isinstance(row[name], str):
-            raise ValueError(f"{name} must be text")
-    for name in _NUMBERS:
-        value = row.get(name)
-        if value is not None and (not isinstance(value, (int, float)) or isinstance(value, bool)):
-            raise ValueError(f"{name} must be a number or null")
-    for name, pattern in _PATTERNS.items():
-        # Pages are named after functions, and link to clauses and upstream reports.
-        if name in row and not pattern.fullmatch(row[name]):
-            raise ValueError(f"{name} is {row[name][:60]!r}, which is none")
-    if row["variant"] is not None and not isinstance(row["variant"], str):
-        raise ValueError("variant must be text or null")
-    return Record(**{**row, "verdict": Verdict(row["verdict"])})
+        """Its row in a results file; JSON has no infinity, so an error too large to be a number is null."""
+        row: dict[str, Any] = msgspec.json.decode(encode(self))
+        return row

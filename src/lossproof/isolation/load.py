@@ -9,7 +9,7 @@ from pathlib import Path
 from lossproof.adapter import Adapter
 from lossproof.errors import LossproofError
 from lossproof.isolation.remote import RemoteAdapter, serving
-from lossproof.registry.deviations import Deviation, Deviations, deviation_from_json, load_deviations
+from lossproof.registry.deviations import Deviation, Deviations, load_deviations
 from lossproof.registry.find import adopt, available_names, find_adapter
 from lossproof.registry.loaded import AdapterInfo, Loaded, skipped
 
@@ -77,11 +77,9 @@ def _remote(adapter: RemoteAdapter, deviations: list[Deviation]) -> Loaded:
     if start.skipped is not None:
         return skipped(start.name, start.backend, start.skipped)
     info = AdapterInfo(start.name, start.backend, start.version, start.device)
-    try:
-        deviations += map(deviation_from_json, start.deviations)
-    except ValueError as error:
-        raise LossproofError(f"adapter {start.name!r}: {error}") from None
-    return Loaded(info, adapter, Deviations(deviations, info.name, info.version, info.device))
+    return Loaded(
+        info, adapter, Deviations([*deviations, *start.deviations], info.name, info.version, info.device)
+    )
 
 
 def _beside(command: list[str]) -> list[Deviation]:

@@ -9,64 +9,34 @@ from __future__ import annotations
 
 import base64
 import binascii
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
+from msgspec import structs
 
-from lossproof.adapter import ALL_DTYPES
 from lossproof.core.dtypes import ARRAY_TYPES, FLOAT_TYPES
-from lossproof.core.functions import FUNCTIONS
+from lossproof.core.misfit import Misfit
+from lossproof.core.text import shortened
+from lossproof.core.validate import Malformed, decode, encode, fit
+from lossproof.isolation import messages
 from lossproof.isolation.encode import encode_array
+from lossproof.isolation.messages import MAX_LENGTH, SPECIAL, VERSION, Refused, Skipped, Started
+from lossproof.registry.deviations import is_range
 
-VERSION = 1
-MAX_DIMENSIONS = 16
-MAX_LENGTH = 2**26
+T = TypeVar("T")
+
 # A start message is this long at most; an answer's limit follows from what was asked.
 MAX_START = 2**22
-
-_SPECIAL = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf, "-0": -0.0}
-_ENCODINGS = ("any", "text", "base64")
+# As much of a name, and of a reason, is kept.
+_NAME, _REASON = 100, 4000
 
 
 class ProtocolError(Exception):
     """A message is not what the protocol says; the text says how."""
-
-
-@dataclass(frozen=True)
-class Start:
-    """What an adapter says of itself when it is started."""
-
-    name: str
-    backend: str
-    version: str
-    device: str
-    dtypes: tuple[str, ...] = ALL_DTYPES
-    functions: tuple[str, ...] = ()
-    encoding: str = "any"
-    skipped: str | None = None
-    deviations: tuple[Mapping[str, Any], ...] = ()
-
-    def to_json(self) -> dict[str, Any]:
-        message = {"protocol": VERSION, "name": self.name, "backend": self.backend,
-                   "version": self.version, "device": self.device}  # fmt: skip
-        if self.skipped is not None:
-            return {**message, "skipped": self.skipped}
-        return {
-            **message, "dtypes": list(self.dtypes), "functions": list(self.functions),
-            "encoding": self.encoding, "deviations": list(self.deviations),
-        }  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Refused:
-    """The adapter cannot be loaded at all: bad usage."""
-
-    message: str
 
 
 @dataclass(frozen=True)
@@ -88,25 +58,20 @@ def decode_array(message: Any, what: str) -> npt.NDArray[Any]:
     Raises:
         ProtocolError: naming ``what`` and the field that is wrong.
     """
-    message = _mapping(message, what)
-    dtype = message.get("dtype")
-    if not isinstance(dtype, str) or dtype not in ARRAY_TYPES:
-        raise ProtocolError(f"{what}: dtype must be one of {', '.join(ARRAY_TYPES)}, not {_show(dtype)}")
-    shape = message.get("shape")
-    if not isinstance(shape, list) or len(shape) > MAX_DIMENSIONS:
-        raise ProtocolError(f"{what}: shape must be a list of at most {MAX_DIMENSIONS} lengths")
-    if not all(_is_integer(length) and 0 <= length <= MAX_LENGTH for length in shape):
-        raise ProtocolError(f"{what}: a length in shape must be an integer from 0 to {MAX_LENGTH}")
+    if not isinstance(message, messages.Array):
+        try:
+            message = fit(message, messages.Array, what)
+        except Misfit as error:
+            raise ProtocolError(f"{what}: {error}") from None
+    shape, dtype, data = message.shape, message.dtype, message.data
     size = math.prod(shape)
     if size > MAX_LENGTH:
-        raise ProtocolError(f"{what}: shape {shape} has more than {MAX_LENGTH} elements")
-    data = message.get("data")
-    if isinstance(data, str):
-        flat = _from_base64(data, size, ARRAY_TYPES[dtype], what)
-    elif isinstance(data, list):
-        flat = _from_list(data, size, dtype, what)
-    else:
-        raise ProtocolError(f"{what}: data must be a list of numbers or base64 text")
+        raise ProtocolError(f"{what}: shape {list(shape)} has more than {MAX_LENGTH} elements")
+    flat = (
+        _from_base64(data, size, ARRAY_TYPES[dtype], what)
+        if isinstance(data, str)
+        else _from_list(data, size, dtype, what)
+    )
     return flat.reshape(shape)
 
 
@@ -149,9 +114,11 @@ def _number_from_json(item: Any, what: str) -> float:
             return float(item)
         except OverflowError:
             raise ProtocolError(f"{what}: data holds an integer too large for a number") from None
-    if isinstance(item, str) and item in _SPECIAL:
-        return _SPECIAL[item]
-    raise ProtocolError(f'{what}: {_show(item)} is no number; there are "NaN", "Infinity", "-Infinity", "-0"')
+    if isinstance(item, str) and item in SPECIAL:
+        return SPECIAL[item]
+    raise ProtocolError(
+        f'{what}: {shortened(repr(item))} is no number; there are "NaN", "Infinity", "-Infinity", "-0"'
+    )
 
 
 # -- what lossproof sends --------------------------------------------------------------------
@@ -192,70 +159,46 @@ def answer_limit(arrays: Mapping[str, npt.NDArray[Any]]) -> int:
     return 2**16 + 64 * sum(array.size for array in arrays.values())
 
 
-def dump(message: Mapping[str, Any]) -> bytes:
+def dump(message: Any) -> bytes:
     """One line."""
-    return json.dumps(message, separators=(",", ":"), allow_nan=False).encode("utf-8") + b"\n"
+    return encode(message) + b"\n"
 
 
 # -- reading ---------------------------------------------------------------------------------
 
 
-def parse(line: bytes) -> dict[str, Any]:
-    """One line as a JSON object.
+def read_request(line: bytes) -> messages.Request:
+    """What lossproof asks of an adapter.
 
     Raises:
-        ProtocolError: it is none.
+        ProtocolError: naming what is wrong with it.
     """
-    try:
-        message = json.loads(line.decode("utf-8"), parse_constant=_refuse_constant)
-    except (ValueError, RecursionError) as error:
-        reason = "nested too deeply" if isinstance(error, RecursionError) else str(error)
-        raise ProtocolError(
-            f"no JSON ({reason[:120]}): {_show(line[:80].decode('utf-8', 'replace'))}"
-        ) from None
-    return _mapping(message, "the message")
+    form: Any = messages.Request
+    request: messages.Request = _read(line, form)
+    return request
 
 
-def _refuse_constant(name: str) -> float:
-    raise ValueError(f'{name} is no JSON; write it as the text "{name}"')
-
-
-def read_start(line: bytes) -> Start | Refused:
+def read_start(line: bytes) -> Started | Skipped | Refused:
     """An adapter's answer to ``start``.
 
     Raises:
         ProtocolError: naming what is wrong with it.
     """
-    message = parse(line)
-    if "refused" in message:
-        return Refused(_text(message, "refused", 4000))
-    if message.get("protocol") != VERSION:
-        raise ProtocolError(f"protocol {_show(message.get('protocol'))} where {VERSION} is due")
-    name = _text(message, "name", 100)
+    answer: Any = _read(line, messages.AnswerToStart)
+    if isinstance(answer, Refused):
+        return Refused(answer.refused[:_REASON])
+    name = answer.name[:_NAME]
     if not name.strip() or not name.isprintable():
         raise ProtocolError("name must be printable text")
-    start = Start(
-        name=name,
-        backend=_text(message, "backend", 100, default=name),
-        version=_text(message, "version", 100, default="unknown"),
-        device=_text(message, "device", 100, default="cpu"),
-        skipped=_text(message, "skipped", 4000) if "skipped" in message else None,
-    )
-    if start.skipped is not None:
-        return start
-    deviations = message.get("deviations", [])
-    if not isinstance(deviations, list):
-        raise ProtocolError("deviations must be a list")
-    encoding = message.get("encoding", "any")
-    if encoding not in _ENCODINGS:
-        raise ProtocolError(f"encoding must be one of {', '.join(_ENCODINGS)}, not {_show(encoding)}")
-    return Start(
-        start.name, start.backend, start.version, start.device,
-        dtypes=_names(message, "dtypes", ALL_DTYPES, ALL_DTYPES),
-        functions=_names(message, "functions", tuple(FUNCTIONS), None),
-        encoding=encoding,
-        deviations=tuple(_mapping(entry, "a deviation") for entry in deviations),
-    )  # fmt: skip
+    for deviation in answer.deviations:
+        if not is_range(deviation.versions):
+            raise ProtocolError(f"deviation {deviation.id!r}: versions must be any or a range like >=2.6,<3")
+    texts = {"backend": answer.backend or name, "version": answer.version, "device": answer.device}
+    texts = {"name": name, **{key: text[:_NAME] for key, text in texts.items()}}
+    if isinstance(answer, Skipped):
+        return structs.replace(answer, **texts, skipped=answer.skipped[:_REASON])
+    started: Started = structs.replace(answer, **texts)
+    return started
 
 
 def read_answer(line: bytes, number: int, wrt: Sequence[str]) -> Answer:
@@ -264,52 +207,29 @@ def read_answer(line: bytes, number: int, wrt: Sequence[str]) -> Answer:
     Raises:
         ProtocolError: naming what is wrong with it.
     """
-    message = parse(line)
-    if message.get("id") != number:
-        raise ProtocolError(f"an answer to message {_show(message.get('id'))} where {number} was asked")
-    if "unsupported" in message:
-        return Answer(unsupported=_text(message, "unsupported", 4000))
-    if "error" in message:
-        return Answer(error=_text(message, "error", 4000))
-    if "value" not in message:
-        raise ProtocolError("an answer has one of value, error and unsupported")
-    value = decode_array(message["value"], "value")
-    gradients = _mapping(message.get("gradients", {}), "gradients")
-    missing = [name for name in wrt if name not in gradients]
+    answer: Any = _read(line, messages.AnswerToRun)
+    if answer.id != number:
+        raise ProtocolError(f"an answer to message {shortened(str(answer.id))} where {number} was asked")
+    if isinstance(answer, messages.Unsupported):
+        return Answer(unsupported=answer.unsupported[:_REASON])
+    if isinstance(answer, messages.Raised):
+        return Answer(error=answer.error[:_REASON])
+    missing = [name for name in wrt if name not in answer.gradients]
     if missing:
         raise ProtocolError(f"gradients lacks {', '.join(missing)}")
-    return Answer(value, {name: decode_array(gradients[name], f"gradients.{name}") for name in wrt})
+    gradients = {name: decode_array(answer.gradients[name], f"gradients.{name}") for name in wrt}
+    return Answer(decode_array(answer.value, "value"), gradients)
 
 
-def _mapping(message: Any, what: str) -> dict[str, Any]:
-    if not isinstance(message, dict):
-        raise ProtocolError(f"{what} must be a JSON object, not {_show(message)}")
-    return message
-
-
-def _text(message: Mapping[str, Any], name: str, longest: int, default: str | None = None) -> str:
-    value = message.get(name, default)
-    if not isinstance(value, str):
-        raise ProtocolError(f"{name} must be text, not {_show(value)}")
-    return value[:longest]
-
-
-def _names(
-    message: Mapping[str, Any], name: str, known: tuple[str, ...], default: tuple[str, ...] | None
-) -> tuple[str, ...]:
-    value = message.get(name, default)
-    if not isinstance(value, (list, tuple)) or not all(isinstance(item, str) for item in value):
-        raise ProtocolError(f"{name} must be a list of names")
-    unknown = [item for item in value if item not in known]
-    if unknown:
-        raise ProtocolError(f"{name}: there is no {_show(unknown[0])}; there are {', '.join(known)}")
-    return tuple(value)
+def _read(line: bytes, form: type[T]) -> T:
+    try:
+        return decode(line, form, "the message")
+    except Malformed as error:
+        seen = shortened(repr(line[:80].decode("utf-8", "replace")))
+        raise ProtocolError(f"no JSON ({error}): {seen}") from None
+    except Misfit as error:
+        raise ProtocolError(str(error)) from None
 
 
 def _is_integer(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _show(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."

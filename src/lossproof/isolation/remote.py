@@ -15,8 +15,9 @@ from lossproof.core.functions import FUNCTIONS
 from lossproof.core.verdicts import ProcessFault, RemoteError, Verdict
 from lossproof.errors import LossproofError, Unsupported
 from lossproof.isolation import protocol
+from lossproof.isolation.messages import VERSION, Refused, Skipped, Started
 from lossproof.isolation.process import LineProcess
-from lossproof.isolation.protocol import ProtocolError, Refused, Start
+from lossproof.isolation.protocol import ProtocolError
 
 # Importing a framework is not a case's fault; it gets this long (seconds).
 START_TIMEOUT = 300.0
@@ -42,7 +43,9 @@ class RemoteAdapter(Adapter):
         self._number = 0
         self._broken: ProcessFault | None = None
         unknown = label or " ".join(command)
-        self.start = Start(unknown, unknown, "unknown", "unknown", functions=tuple(FUNCTIONS))
+        self.start: Started | Skipped = Started(
+            protocol=VERSION, name=unknown, backend=unknown, device="unknown", functions=tuple(FUNCTIONS)
+        )
         try:
             self.start = self._start()
         except ProcessFault as fault:
@@ -51,7 +54,7 @@ class RemoteAdapter(Adapter):
         self.version, self.device = self.start.version, self.start.device
         self.dtypes = self.start.dtypes  # type: ignore[misc]
 
-    def _start(self) -> Start:
+    def _start(self) -> Started | Skipped:
         process = LineProcess(self.command, _STOP)
         self._process = process
         try:
@@ -69,7 +72,7 @@ class RemoteAdapter(Adapter):
             raise ProcessFault(fault.verdict, f"it did not start: {fault}") from None
         if isinstance(answer, Refused):
             self.close()
-            raise LossproofError(answer.message)
+            raise LossproofError(answer.refused)
         return answer
 
     def twin(self) -> RemoteAdapter:

@@ -9,8 +9,9 @@ import os
 import signal
 import sys
 import warnings
-from collections.abc import Mapping
 from typing import Any, BinaryIO
+
+from msgspec import UNSET
 
 from lossproof.adapter import Adapter, Call
 from lossproof.case.inputs import laid_out
@@ -19,7 +20,8 @@ from lossproof.engine.answer import call_outputs, describe
 from lossproof.errors import LossproofError, Unsupported
 from lossproof.isolation import protocol
 from lossproof.isolation.encode import encode_array
-from lossproof.isolation.protocol import Answer, Start, decode_array
+from lossproof.isolation.messages import VERSION, Array, Refused, Run, Skipped, Started
+from lossproof.isolation.protocol import Answer, decode_array
 from lossproof.registry.find import find_adapter
 from lossproof.registry.loaded import Loaded
 
@@ -34,16 +36,16 @@ def main() -> None:
     adapter = _start(sys.argv[1], sys.stdin.buffer, answers)
     if adapter is not None:
         for line in sys.stdin.buffer:
-            message = protocol.parse(line)
-            if message.get("command") != "run":
+            request = protocol.read_request(line)
+            if not isinstance(request, Run):
                 break
-            _send(answers, _run(adapter, message))
+            _send(answers, _run(adapter, request))
     # Without waiting for threads that a framework may have left hanging.
     sys.stderr.flush()
     os._exit(0)
 
 
-def _send(answers: BinaryIO, message: Mapping[str, Any]) -> None:
+def _send(answers: BinaryIO, message: Any) -> None:
     rest = memoryview(protocol.dump(message))
     while rest:
         rest = rest[answers.write(rest) :]
@@ -56,28 +58,31 @@ def _start(reference: str, requests: BinaryIO, answers: BinaryIO) -> Adapter | N
         loaded = find_adapter(reference)
     except LossproofError as error:
         # Bad usage is for the parent to report, as it does without isolation.
-        _send(answers, {"refused": str(error)})
+        _send(answers, Refused(str(error)))
         return None
-    _send(answers, _introduce(loaded).to_json())
+    _send(answers, _introduce(loaded))
     return loaded.adapter
 
 
-def _introduce(loaded: Loaded) -> Start:
+def _introduce(loaded: Loaded) -> Started | Skipped:
     info, adapter = loaded.info, loaded.adapter
     if adapter is None:
-        return Start(info.name, info.backend, info.version, info.device, skipped=info.skipped or "")
-    return Start(
-        info.name, info.backend, info.version, info.device,
+        return Skipped(
+            protocol=VERSION, name=info.name, backend=info.backend, version=info.version, device=info.device,
+            skipped=info.skipped or "",
+        )  # fmt: skip
+    return Started(
+        protocol=VERSION, name=info.name, backend=info.backend, version=info.version, device=info.device,
         dtypes=tuple(adapter.dtypes),
         functions=tuple(name for name in FUNCTIONS if getattr(adapter, name, None) is not None),
-        deviations=tuple(entry.to_json() for entry in loaded.deviations.entries),
+        deviations=tuple(loaded.deviations.entries),
     )  # fmt: skip
 
 
-def _run(adapter: Adapter, message: Mapping[str, Any]) -> dict[str, Any]:
-    number = message.get("id")
+def _run(adapter: Adapter, request: Run) -> dict[str, Any]:
+    number = request.id
     try:
-        answer = _call(adapter, message)
+        answer = _call(adapter, request)
         if answer.unsupported is not None:
             return {"id": number, "unsupported": answer.unsupported}
         assert answer.value is not None
@@ -91,24 +96,21 @@ def _run(adapter: Adapter, message: Mapping[str, Any]) -> dict[str, Any]:
         return {"id": number, "error": describe(error)}
 
 
-def _call(adapter: Adapter, message: Mapping[str, Any]) -> Answer:
-    def native(item: Any, what: str) -> Any:
-        return adapter.from_numpy(laid_out(decode_array(item, what), item.get("layout")))
+def _call(adapter: Adapter, request: Run) -> Answer:
+    def native(item: Array, what: str) -> Any:
+        layout = None if item.layout is UNSET else item.layout
+        return adapter.from_numpy(laid_out(decode_array(item, what), layout))
 
-    function = FUNCTIONS[message["function"]]
-    sent = message["arrays"]
-    arrays = {array.name: native(sent[array.name], array.name) for array in function.arrays}
-    kinds = {parameter.name: parameter.kind for parameter in function.parameters}
+    function = FUNCTIONS[request.function]
+    arrays = {array.name: native(request.arrays[array.name], array.name) for array in function.arrays}
     parameters = {
-        name: native(value, name)
-        if kinds[name] == "array" and value is not None
-        else tuple(value) if isinstance(value, list) else value
-        for name, value in message["parameters"].items()
-    }  # fmt: skip
-    cotangent = native(message["cotangent"], "cotangent") if "cotangent" in message else None
+        name: native(value, name) if isinstance(value, Array) else value
+        for name, value in request.parameters.items()
+    }
+    cotangent = None if request.cotangent is UNSET else native(request.cotangent, "cotangent")
     call = Call(adapter, function.name, parameters)
     try:
-        outputs = call_outputs(adapter, call, arrays, tuple(message["wrt"]), cotangent)
+        outputs = call_outputs(adapter, call, arrays, request.wrt, cotangent)
     except Unsupported as reason:
         return Answer(unsupported=str(reason))
     value = outputs.pop("value")

@@ -7,34 +7,31 @@ The format is described in spec/deviations.md. A deviation turns a failure into 
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Annotated, ClassVar
 
+import msgspec
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.version import InvalidVersion, Version
 
-from lossproof.adapter import ALL_DTYPES
 from lossproof.case import yaml as yamlio
 from lossproof.core.clauses import clauses
-from lossproof.core.dtypes import INTEGER_TYPES
+from lossproof.core.dtypes import Dtype
+from lossproof.core.form import Form, must
 from lossproof.core.text import display, suggest
 from lossproof.errors import InputError
 
-_TEXTS = ("id", "clause", "condition", "observed", "expected", "versions", "upstream")
-_FIELDS = {**dict.fromkeys(_TEXTS, True), "adapters": False, "devices": False, "sporadic": False,
-           "where": True}  # fmt: skip
-_WHERE = {"cases": True, "dtypes": False, "outputs": False}
+Text = Annotated[str, must("text", min_length=1)]
+Names = Annotated[tuple[str, ...], must("a list of names")]
 
 
-@dataclass(frozen=True)
-class Where:
+class Where(Form, frozen=True):
     """Cases in which a deviation shows; empty ``dtypes`` or ``outputs`` mean all of them."""
 
-    cases: tuple[str, ...]
-    dtypes: tuple[str, ...]
-    outputs: tuple[str, ...]
+    cases: Names
+    dtypes: tuple[Dtype, ...] = ()
+    outputs: Names = ()
 
     def covers(self, case: str, dtype: str, output: str) -> bool:
         return (
@@ -44,72 +41,51 @@ class Where:
         )
 
 
-@dataclass(frozen=True)
-class Deviation:
-    """One recorded behaviour; empty ``adapters`` or ``devices`` mean all of the file's.
+class Recorded(Form, frozen=True, kw_only=True):
+    """One behaviour, as a file lists it; empty ``adapters`` or ``devices`` mean all of the file's.
 
     A ``sporadic`` one (memory read out of bounds, say) does not show every time.
     """
 
-    id: str
-    clause: str
-    condition: str
-    observed: str
-    expected: str
-    versions: str
-    upstream: str
-    adapters: tuple[str, ...]
-    devices: tuple[str, ...]
-    where: tuple[Where, ...]
-    path: Path = field(repr=False)
-    line: int = field(repr=False)
+    id: Text
+    clause: Text
+    condition: Text
+    observed: Text
+    expected: Text
+    versions: Text
+    upstream: Text
+    adapters: Names = ()
+    devices: Names = ()
     sporadic: bool = False
+    where: tuple[Where, ...]
+
+
+class Deviation(Recorded, frozen=True, kw_only=True):
+    """One recorded behaviour, and where it is recorded."""
+
+    path: str
+    line: int
 
     def cases(self) -> set[str]:
         """Ids and patterns of the cases it names."""
         return {case for where in self.where for case in where.cases}
 
-    def to_json(self) -> dict[str, Any]:
-        """As plain data, for a process that judges in another's place."""
-        return {**asdict(self), "path": str(self.path)}
+
+class DeviationsFile(Form, frozen=True):
+    """What is recorded beside an adapter."""
+
+    SAYS: ClassVar[str] = "a deviations file is a mapping with the one key deviations"
+    deviations: tuple[Recorded, ...] | None
+    """None where nothing is listed yet."""
 
 
-def deviation_from_json(entry: Mapping[str, Any]) -> Deviation:
-    """The reverse of ``Deviation.to_json``.
-
-    Raises:
-        ValueError: a field is missing, unknown or of the wrong type.
-    """
-    texts = {**{name: entry.get(name) for name in _TEXTS}, "path": entry.get("path")}
-    if not all(isinstance(text, str) for text in texts.values()) or not isinstance(entry.get("line"), int):
-        raise ValueError("a deviation has texts, a path and a line")
-    places = entry.get("where")
-    if not isinstance(places, list) or not all(isinstance(place, dict) for place in places):
-        raise ValueError("a deviation's where is a list of objects")
-    _range(str(texts["versions"]))
-    return Deviation(
-        **{name: str(texts[name]) for name in _TEXTS},
-        adapters=_texts(entry, "adapters"),
-        devices=_texts(entry, "devices"),
-        where=tuple(
-            Where(_texts(place, "cases"), _texts(place, "dtypes"), _texts(place, "outputs"))
-            for place in places
-        ),
-        path=Path(str(texts["path"])),
-        line=entry["line"],
-        sporadic=entry.get("sporadic") is True,
-    )
-
-
-def _texts(entry: Mapping[str, Any], name: str) -> tuple[str, ...]:
-    value = entry.get(name, ())
-    if not isinstance(value, (list, tuple)) or not all(isinstance(item, str) for item in value):
-        raise ValueError(f"a deviation's {name} is a list of texts")
-    return tuple(value)
-
-
-def _range(versions: str) -> SpecifierSet:
-    return SpecifierSet("" if versions == "any" else versions)
+def is_range(versions: str) -> bool:
+    """Whether it is a PEP 440 range, or ``any``."""
+    try:
+        SpecifierSet("" if versions == "any" else versions)
+    except InvalidSpecifier:
+        return False
+    return True
 
 
 def load_deviations(path: Path) -> list[Deviation]:
@@ -118,76 +94,24 @@ def load_deviations(path: Path) -> list[Deviation]:
     Raises:
         InputError: naming file and line of the first thing that is wrong.
     """
-    where = display(path)
-    document = yamlio.load(path)
-    if not isinstance(document, yamlio.Mapping) or set(document) != {"deviations"}:
-        raise InputError(where, 1, "a deviations file is a mapping with the one key deviations")
-    entries = document["deviations"] or []
-    if not isinstance(entries, list):
-        raise InputError(where, document.lines["deviations"], "deviations must be a list")
+    document, file = yamlio.load_as(path, DeviationsFile)
+
+    def fail(number: int, field: str, message: str) -> InputError:
+        return InputError(display(path), yamlio.line_of(document, ("deviations", number, field)), message)
+
     found: dict[str, Deviation] = {}
-    for entry in entries:
-        deviation = _deviation(path, entry)
-        if deviation.id in found:
-            raise InputError(where, deviation.line, f"duplicate id {deviation.id!r}")
-        found[deviation.id] = deviation
+    for number, entry in enumerate(file.deviations or ()):
+        if entry.clause not in clauses():
+            raise fail(
+                number, "clause", f"no clause {entry.clause!r} in spec/{suggest(entry.clause, clauses())}"
+            )
+        if not is_range(entry.versions):
+            raise fail(number, "versions", "versions must be any or a range like >=2.6,<3")
+        if entry.id in found:
+            raise fail(number, "id", f"duplicate id {entry.id!r}")
+        line = document["deviations"][number].line
+        found[entry.id] = Deviation(**msgspec.structs.asdict(entry), path=str(path), line=line)
     return list(found.values())
-
-
-def _deviation(path: Path, entry: Any) -> Deviation:
-    where = display(path)
-    if not isinstance(entry, yamlio.Mapping):
-        raise InputError(where, None, "each deviation is a mapping that opens with id")
-    _check_fields(where, entry, _FIELDS)
-    for name in _TEXTS:
-        if not (isinstance(entry[name], str) and entry[name]):
-            raise InputError(where, entry.lines[name], f"{name} must be text")
-    if entry["clause"] not in clauses():
-        raise InputError(where, entry.lines["clause"], f"no clause {entry['clause']!r} in spec/")
-    try:
-        _range(entry["versions"])
-    except InvalidSpecifier:
-        raise InputError(
-            where, entry.lines["versions"], "versions must be any or a range like >=2.6,<3"
-        ) from None
-    if not isinstance(entry.get("sporadic", False), bool):
-        raise InputError(where, entry.lines["sporadic"], "sporadic must be true or false")
-    places = entry["where"]
-    if not isinstance(places, list) or not all(isinstance(p, yamlio.Mapping) for p in places):
-        raise InputError(where, entry.lines["where"], "where must be a list of mappings")
-    return Deviation(
-        **{name: entry[name] for name in _TEXTS},
-        adapters=_names(where, entry, "adapters"),
-        devices=_names(where, entry, "devices"),
-        where=tuple(_place(where, place) for place in places),
-        path=path,
-        line=entry.line,
-        sporadic=entry.get("sporadic", False),
-    )
-
-
-def _place(where: str, place: yamlio.Mapping) -> Where:
-    _check_fields(where, place, _WHERE)
-    for dtype in place.get("dtypes", ()):
-        if dtype not in (*ALL_DTYPES, *INTEGER_TYPES):
-            raise InputError(where, place.lines["dtypes"], f"unknown dtype {dtype!r}")
-    return Where(*(_names(where, place, name) for name in _WHERE))
-
-
-def _names(where: str, mapping: yamlio.Mapping, name: str) -> tuple[str, ...]:
-    value = mapping.get(name, [])
-    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-        raise InputError(where, mapping.lines[name], f"{name} must be a list of names")
-    return tuple(value)
-
-
-def _check_fields(where: str, mapping: yamlio.Mapping, fields: dict[str, bool]) -> None:
-    for name in mapping:
-        if name not in fields:
-            raise InputError(where, mapping.lines[name], f"unknown field {name!r}{suggest(name, fields)}")
-    for name, needed in fields.items():
-        if needed and name not in mapping:
-            raise InputError(where, mapping.line, f"the field {name!r} is missing")
 
 
 class Deviations:
@@ -229,7 +153,7 @@ class Deviations:
             for pattern in sorted(deviation.cases()):
                 if pattern not in index and not fnmatch.filter(ids, pattern):
                     raise InputError(
-                        display(deviation.path),
+                        display(Path(deviation.path)),
                         deviation.line,
                         f"deviation {deviation.id!r}: no case {pattern!r}{suggest(pattern, ids)}",
                     )

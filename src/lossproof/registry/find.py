@@ -8,10 +8,12 @@ import inspect
 import sys
 import traceback
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
+
+from msgspec.structs import replace
 
 from lossproof.adapter import Adapter
 from lossproof.core.resources import folder

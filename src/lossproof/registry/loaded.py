@@ -2,29 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
+from typing import ClassVar
 
 from lossproof.adapter import Adapter
+from lossproof.core.form import Form
 from lossproof.registry.deviations import Deviations
 
 
-@dataclass(frozen=True)
-class AdapterInfo:
+class AdapterInfo(Form, frozen=True, omit_defaults=True):
     """An adapter that took part; ``skipped`` says why it could not.
 
     ``reference`` is how it was asked for, where that is not its name.
     """
 
+    SAYS: ClassVar[str] = "an adapter has name, backend, version, device, and maybe skipped and reference"
     name: str
     backend: str
     version: str
     device: str
     skipped: str | None = None
     reference: str | None = None
-
-    def to_json(self) -> dict[str, Any]:
-        return {key: value for key, value in asdict(self).items() if value is not None}
 
 
 @dataclass(frozen=True)

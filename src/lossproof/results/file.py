@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, ClassVar, Literal
 
 import msgspec
+from msgspec import UNSET, Meta, UnsetType
+from msgspec.structs import asdict
 
+from lossproof.core.dtypes import Dtype
+from lossproof.core.form import Form
 from lossproof.core.text import counted
+from lossproof.core.validate import encode, load
 from lossproof.core.verdicts import FAILURES, Verdict
-from lossproof.engine.record import Record, record_from_json
+from lossproof.engine.record import Record
 from lossproof.errors import InputError
 from lossproof.registry.loaded import AdapterInfo
 from lossproof.results.gate import Gate
-from lossproof.results.summary import Summary, unfold
+from lossproof.results.summary import Judgements, Link, Summary, Unjudged, unfold
 from lossproof.results.tally import Tally
 
 _NOT_JUDGED = {Verdict.UNSUPPORTED, Verdict.SKIPPED}
@@ -56,6 +60,27 @@ def processor_name() -> str:
     return platform.processor() or "unknown"
 
 
+class ResultsFile(Form, frozen=True):
+    """A results file."""
+
+    SAYS: ClassVar[str] = (
+        "this is no results file of schema 1 (lossproof run --json), "
+        "which has environment, adapters and results"
+    )
+    schema: Literal[1]
+    environment: dict[str, Any]
+    adapters: tuple[AdapterInfo, ...]
+    results: (
+        tuple[Annotated[Record, Meta(extra_json_schema={"required": Record.__struct_fields__[:12]})], ...]
+        | UnsetType
+    ) = UNSET
+    """In full; the fields below are those of a summary of one adapter, which has them all instead."""
+    dtypes: tuple[Dtype, ...] | UnsetType = UNSET
+    upstream: dict[str, Link] | UnsetType = UNSET
+    unjudged: tuple[Unjudged, ...] | UnsetType = UNSET
+    judged: Judgements | UnsetType = UNSET
+
+
 def write_json(
     path: Path,
     adapters: Sequence[AdapterInfo],
@@ -69,18 +94,16 @@ def write_json(
     Raises:
         InputError: the file cannot be written.
     """
-    head = {
-        "schema": 1,
-        "environment": environment() if made_in is None else made_in,
-        "adapters": [adapter.to_json() for adapter in adapters],
-    }
-    between = f'{json.dumps(head, indent=1, allow_nan=False)[:-2]},\n "results": [\n  '
+    made_in = environment() if made_in is None else dict(made_in)
+    head = msgspec.json.format(encode(ResultsFile(1, made_in, tuple(adapters), ())), indent=1)
     try:
-        with path.open("w", encoding="utf-8") as file:
+        with path.open("wb") as file:
+            file.write(head.removesuffix(b"]\n}"))
+            between = b"\n  "
             for record in records:
-                file.write(between + json.dumps(record.to_json(), allow_nan=False, ensure_ascii=False))
-                between = ",\n  "
-            file.write("\n ]\n}\n" if between == ",\n  " else f"{between.rstrip()}\n ]\n}}\n")
+                file.write(between + encode(record))
+                between = b",\n  "
+            file.write(b"\n ]\n}\n")
     except OSError as error:
         raise InputError(path, None, f"cannot be written: {error.strerror}") from None
 
@@ -161,66 +184,26 @@ class Results:
         return f"<Results: {counted(len(self), 'output')}\n{self.summary()}>"
 
 
-def load_json(path: Path) -> Any:
-    """What a JSON file holds, whatever it is.
-
-    Raises:
-        InputError: it cannot be read or is no JSON.
-    """
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(path, None, f"cannot be read: {error.strerror}") from None
-    except (ValueError, RecursionError) as error:
-        line = getattr(error, "lineno", None)
-        raise InputError(path, line, f"no JSON: {getattr(error, 'msg', error)}") from None
-
-
 def read_json(path: Path) -> Results:
     """Read a results file, in full or a summary.
 
     Raises:
         InputError: it cannot be read or is no results file; the message says what is wrong.
     """
-    document = load_json(path)
-    if not isinstance(document, dict) or document.get("schema") != 1:
-        raise InputError(path, None, "is no results file of schema 1 (lossproof run --json)")
-    environment, adapters = document.get("environment"), document.get("adapters")
-    if not isinstance(environment, dict) or not isinstance(adapters, list):
-        raise InputError(path, None, "a results file has environment, adapters and results")
-    try:
-        infos = tuple(_info_from_json(entry) for entry in adapters)
-    except ValueError as error:
-        raise InputError(path, None, f"adapters: {error}") from None
-    if "judged" in document:
-        return Results(environment, infos, _unfolded(path, document, infos))
-    rows = document.get("results")
-    if not isinstance(rows, list):
-        raise InputError(path, None, "a results file has environment, adapters and results")
-    records = []
-    for number, row in enumerate(rows, 1):
-        try:
-            records.append(record_from_json(row))
-        except ValueError as error:
-            raise InputError(path, None, f"result {number}: {error}") from None
-    return Results(environment, infos, tuple(records))
+    file = load(path, ResultsFile)
+    if isinstance(file.results, UnsetType):
+        return Results(file.environment, file.adapters, _unfolded(path, file))
+    return Results(file.environment, file.adapters, file.results)
 
 
-def _unfolded(path: Path, document: Mapping[str, Any], infos: Sequence[AdapterInfo]) -> tuple[Record, ...]:
+def _unfolded(path: Path, file: ResultsFile) -> tuple[Record, ...]:
     """The records of a summary."""
-    if len(infos) != 1:
-        raise InputError(path, None, f"a summary is about one adapter, and here are {len(infos)}")
-    own = {name: value for name, value in document.items() if name not in _COMMON}
+    parts = (file.dtypes, file.upstream, file.unjudged, file.judged)
+    if any(isinstance(part, UnsetType) for part in parts):
+        raise InputError(path, None, ResultsFile.SAYS)
+    if len(file.adapters) != 1:
+        raise InputError(path, None, f"a summary is about one adapter, and here are {len(file.adapters)}")
     try:
-        return tuple(unfold(msgspec.convert(own, Summary), infos[0].name))
+        return tuple(unfold(Summary(*parts), file.adapters[0].name))  # type: ignore[arg-type]
     except ValueError as error:
         raise InputError(path, None, f"a summary: {error}") from None
-
-
-def _info_from_json(entry: Any) -> AdapterInfo:
-    known = {"name", "backend", "version", "device"}
-    if not isinstance(entry, dict) or not known <= entry.keys() <= {*known, "skipped", "reference"}:
-        raise ValueError("an adapter has name, backend, version, device, and maybe skipped and reference")
-    if not all(isinstance(value, str) for value in entry.values()):
-        raise ValueError("an adapter's fields are text")
-    return AdapterInfo(**entry)

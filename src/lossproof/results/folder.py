@@ -79,7 +79,7 @@ def earlier(folder: Path, info: AdapterInfo) -> tuple[Record, ...]:
 
 def _write(path: Path, info: AdapterInfo, summary: Summary) -> None:
     """One line per case, so that a difference shows which cases changed."""
-    head = {"schema": 1, "environment": environment(), "adapters": [info.to_json()]}
+    head = {"schema": 1, "environment": environment(), "adapters": [msgspec.to_builtins(info)]}
     document = head | msgspec.to_builtins(summary)
     depths = {"environment": 2, "adapters": 2, "upstream": 2, "unjudged": 2, "judged": 4}
     lines = [f'"{name}": {_text(value, depths.get(name, 1))}' for name, value in document.items()]

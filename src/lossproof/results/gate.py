@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from lossproof.core.verdicts import Verdict
-from lossproof.engine.record import Record
+
+if TYPE_CHECKING:
+    from lossproof.engine.record import Record
 
 SEVERITY = {
     Verdict.PASS: 0, Verdict.VARIANT: 0, Verdict.SKIPPED: 1, Verdict.UNSUPPORTED: 2, Verdict.BELOW: 3,

@@ -7,20 +7,30 @@ removed when the run is complete.
 from __future__ import annotations
 
 import hashlib
-import json
 import tempfile
 from array import array
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import lossproof
 from lossproof.case.select import Selection
-from lossproof.engine.record import Record, record_from_json
+from lossproof.core.form import Form
+from lossproof.core.validate import decode, encode
+from lossproof.engine.record import Record
 from lossproof.errors import InputError, LossproofError
 from lossproof.registry.loaded import AdapterInfo
 
 Key = tuple[str, str, str]
+
+
+class _Line(Form, frozen=True, omit_defaults=True):
+    """The first line says what the run is of; the others name an adapter, or hold one case's records."""
+
+    lossproof: str = ""
+    cases: str = ""
+    adapter: AdapterInfo | None = None
+    results: tuple[Record, ...] = ()
 
 
 class Journal:
@@ -39,7 +49,7 @@ class Journal:
         self.path = results and results.with_name(results.name + ".partial")
         self._file = self._open(resume)
         self._end = self._file.seek(0, 2)
-        head = {"lossproof": lossproof.__version__, "cases": _digest(cases)}
+        head = _Line(lossproof=lossproof.__version__, cases=_digest(cases))
         self._end = self._read(head) if self._end else 0
         # A line that was being written when the run was killed is cut off.
         self._file.truncate(self._end)
@@ -57,7 +67,7 @@ class Journal:
     def _fault(self, line: int | None, message: str) -> InputError:
         return InputError(self.path or "the run's records", line, message)
 
-    def _read(self, head: Mapping[str, str]) -> int:
+    def _read(self, head: _Line) -> int:
         """Take in what is there; returns the length of the lines that are whole."""
         complete = 0
         self._file.seek(0)
@@ -65,21 +75,22 @@ class Journal:
             if not line.endswith(b"\n"):
                 break
             try:
-                entry = json.loads(line)
-                if number == 1:
-                    if entry != head:
-                        raise LossproofError(
-                            f"{self.path} was begun with other cases or another lossproof; "
-                            "remove it, or run without --resume"
-                        )
-                elif "adapter" in entry:
-                    info = AdapterInfo(**entry["adapter"])
-                    self._infos[info.name] = info
-                else:
-                    first, *_ = [record_from_json(row) for row in entry["results"]]
-                    self._done[first.adapter, first.case, first.dtype] = complete
-            except (ValueError, KeyError, TypeError, IndexError, AttributeError):
-                raise self._fault(number, "is not a line that lossproof wrote; remove the file") from None
+                entry = decode(line, _Line)
+            except ValueError as error:
+                raise self._fault(
+                    number, f"is not a line that lossproof wrote ({error}); remove the file"
+                ) from None
+            if number == 1:
+                if entry != head:
+                    raise LossproofError(
+                        f"{self.path} was begun with other cases or another lossproof; "
+                        "remove it, or run without --resume"
+                    )
+            elif entry.adapter is not None:
+                self._infos[entry.adapter.name] = entry.adapter
+            elif entry.results:
+                first = entry.results[0]
+                self._done[first.adapter, first.case, first.dtype] = complete
             complete += len(line)
         return complete
 
@@ -92,7 +103,7 @@ class Journal:
         before = self._infos.get(info.name)
         if before is None:
             self._infos[info.name] = info
-            self._write({"adapter": info.to_json()})
+            self._write(_Line(adapter=info))
         elif before != info:
             raise LossproofError(
                 f"{self.path} was begun with {before.name} {before.version} on {before.device}, now it is "
@@ -106,7 +117,7 @@ class Journal:
     def add(self, rows: Iterable[Record]) -> None:
         """Keep the records of one case and dtype."""
         place = self._end
-        self._write({"results": [row.to_json() for row in rows]})
+        self._write(_Line(results=tuple(rows)))
         self._lines.append(place)
 
     def recall(self, adapter: str, case: str, dtype: str) -> list[Record]:
@@ -121,10 +132,10 @@ class Journal:
 
     def _at(self, place: int) -> list[Record]:
         self._file.seek(place)
-        return [record_from_json(row) for row in json.loads(self._file.readline())["results"]]
+        return list(decode(self._file.readline(), _Line).results)
 
-    def _write(self, entry: Mapping[str, Any]) -> None:
-        line = json.dumps(entry, allow_nan=False, separators=(",", ":")).encode() + b"\n"
+    def _write(self, entry: _Line) -> None:
+        line = encode(entry) + b"\n"
         try:
             self._file.seek(self._end)
             self._file.write(line)

@@ -15,24 +15,24 @@ from typing import Annotated, Any
 
 import msgspec
 
-from lossproof.core.dtypes import FLOAT_TYPES, INTEGER_TYPES
+from lossproof.core.dtypes import FLOAT_TYPES, INTEGER_TYPES, Dtype
+from lossproof.core.form import Form, matching
 from lossproof.core.verdicts import Verdict
-from lossproof.engine.record import Record
+from lossproof.engine.record import LINK, Record
 
 _RIGHT = (Verdict.PASS, Verdict.VARIANT)
 _UNJUDGED = (Verdict.UNSUPPORTED, Verdict.SKIPPED)
 _DTYPES = (*FLOAT_TYPES, *INTEGER_TYPES)
 
 # Pages are named after functions, and link to clauses and upstream reports.
-Function = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9_]+\Z")]
-Topic = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9-]+/[a-z0-9-]+\Z", description="topic/id of a case")]
-Clause = Annotated[str, msgspec.Meta(pattern=r"^[A-Z][A-Z0-9]*-[0-9]+\Z")]
-Output = Annotated[str, msgspec.Meta(pattern=r"^(value|gradients\.[a-z_]+)\Z")]
-Dtype = Annotated[str, msgspec.Meta(pattern=rf"^({'|'.join(_DTYPES)})\Z")]
-Link = Annotated[str, msgspec.Meta(pattern=r"^https?://\S+\Z")]
+Function = Annotated[str, matching("[a-z0-9_]+", "a function's name")]
+Topic = Annotated[str, matching("[a-z0-9-]+/[a-z0-9-]+", "topic/id of a case")]
+Clause = Annotated[str, matching("[A-Z][A-Z0-9]*-[0-9]+", "a clause's number, like CE-7")]
+Output = Annotated[str, matching(r"value|gradients\.[a-z_]+", "value or gradients.<array>")]
+Link = Annotated[str, matching(LINK.pattern, "a link that begins with http:// or https://")]
 
 
-class Judged(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+class Judged(Form, frozen=True, omit_defaults=True):
     """One output of a case: each field holds for all dtypes, or is a list of one entry per dtype."""
 
     dtypes: tuple[Dtype, ...] | None = None
@@ -49,7 +49,7 @@ class Judged(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fie
     worst: str | tuple[str | None, ...] | None = None
 
 
-class Unjudged(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+class Unjudged(Form, frozen=True, omit_defaults=True):
     """Outputs that were not judged, each of each case in each dtype; one reason, or one per dtype."""
 
     message: str | tuple[str, ...]
@@ -59,7 +59,10 @@ class Unjudged(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_f
     verdict: Verdict | tuple[Verdict, ...] = Verdict.UNSUPPORTED
 
 
-class Summary(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+Judgements = dict[Function, dict[Clause, dict[Topic, dict[Output, Judged]]]]
+
+
+class Summary(Form, frozen=True):
     """The records of one adapter."""
 
     dtypes: tuple[Dtype, ...]
@@ -67,7 +70,7 @@ class Summary(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     upstream: dict[str, Link]
     """Where deviations are reported or documented, by their ids."""
     unjudged: tuple[Unjudged, ...]
-    judged: dict[Function, dict[Clause, dict[Topic, dict[Output, Judged]]]]
+    judged: Judgements
 
 
 _FIELDS = tuple(name for name in Judged.__struct_fields__ if name != "dtypes")

@@ -7,21 +7,25 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
+from msgspec import UNSET, Raw, UnsetType
 from packaging.version import InvalidVersion, Version
 
+from lossproof.bench.timings import Timings, read
 from lossproof.case.model import Case
 from lossproof.case.read import load_cases
 from lossproof.core.clauses import Clause, clauses
+from lossproof.core.form import Form
 from lossproof.core.functions import FUNCTIONS
 from lossproof.core.resources import folder
+from lossproof.core.validate import load
 from lossproof.core.verdicts import Verdict
 from lossproof.engine.record import Record
 from lossproof.errors import InputError
 from lossproof.registry.deviations import load_deviations
 from lossproof.registry.find import BUILTIN
-from lossproof.results.file import Results, load_json, read_json
+from lossproof.results.file import Results, ResultsFile, read_json
 from lossproof.results.gate import SEVERITY
 from lossproof.site.edges import EdgeCase, edge_cases
 
@@ -52,15 +56,6 @@ class Column:
         return f"{self.name} {self.version}{place}".strip()
 
 
-@dataclass(frozen=True)
-class Timing:
-    """A file of pytest-benchmark's."""
-
-    path: Path
-    machine: Mapping[str, Any]
-    benchmarks: Sequence[Mapping[str, Any]]
-
-
 @dataclass
 class Site:
     """Everything that the pages are made of."""
@@ -70,7 +65,8 @@ class Site:
     records: dict[Column, list[Record]]
     environments: list[tuple[str, Mapping[str, Any]]]
     skipped: dict[str, str]
-    timings: list[Timing] = field(default_factory=list)
+    timings: list[tuple[str, Timings]] = field(default_factory=list)
+    """With the names of their files."""
 
     @cached_property
     def cases(self) -> dict[str, Case]:
@@ -143,6 +139,13 @@ def counts(records: Iterable[Record]) -> Counter[Verdict]:
     return Counter(record.verdict for record in records)
 
 
+class _Kind(Form, frozen=True, forbid_unknown_fields=False):
+    """What tells timings from results: the rest of a file is skipped."""
+
+    SAYS: ClassVar[str] = ResultsFile.SAYS
+    benchmarks: Raw | UnsetType = UNSET
+
+
 def load_site(paths: Sequence[Path], title: str) -> Site:
     """Read results files and pytest-benchmark files.
 
@@ -157,9 +160,8 @@ def load_site(paths: Sequence[Path], title: str) -> Site:
     skipped: dict[str, str] = {}
     timings = []
     for path in paths:
-        timing = _timing(path)
-        if timing is not None:
-            timings.append(timing)
+        if load(path, _Kind).benchmarks is not UNSET:
+            timings.append((path.name, read(path)))
             continue
         results = read_json(path)
         environments.append((path.name, results.environment))
@@ -201,18 +203,3 @@ def version_key(text: str) -> tuple[int, Any]:
         return 1, Version(text)
     except InvalidVersion:
         return 0, text
-
-
-def _timing(path: Path) -> Timing | None:
-    document = load_json(path)
-    if not isinstance(document, dict) or "benchmarks" not in document:
-        return None
-    benchmarks, machine = document["benchmarks"], document.get("machine_info", {})
-    stats = ("median", "q1", "q3", "min")
-    if not isinstance(benchmarks, list) or not isinstance(machine, dict):
-        raise InputError(path, None, "is no file of pytest-benchmark's")
-    for row in benchmarks:
-        numbers = row.get("stats", {}) if isinstance(row, dict) else {}
-        if not all(isinstance(numbers.get(name), (int, float)) and numbers[name] > 0 for name in stats):
-            raise InputError(path, None, "a benchmark has no median and quartiles above 0")
-    return Timing(path, machine, benchmarks)

@@ -20,6 +20,7 @@ from markupsafe import Markup
 
 import lossproof
 from lossproof.bench.compare import copy_share
+from lossproof.bench.timings import Benchmark, Timings
 from lossproof.case.arrays import numpy_arrays
 from lossproof.case.expected import Sketch
 from lossproof.case.inputs import is_description
@@ -35,7 +36,7 @@ from lossproof.results.diff import KINDS, MEANING, Change, compare_runs
 from lossproof.site.calls import call_of
 from lossproof.site.edges import EdgeCase
 from lossproof.site.markdown import inline, to_html, with_anchors
-from lossproof.site.model import ABSENT, SYMBOLS, Column, Site, Timing, counts, version_key, worst
+from lossproof.site.model import ABSENT, SYMBOLS, Column, Site, counts, version_key, worst
 
 _HERE = Path(__file__).parent
 # Inputs that are generated only to show one of their elements have at most this many.
@@ -69,7 +70,7 @@ def write_site(site: Site, out: Path) -> None:
         )  # fmt: skip
     cells = list(_accuracy(site))
     write("accuracy.html", "accuracy.html", cells=cells, heat=_heat(cells, site.functions))
-    write("speed.html", "speed.html", timings=[_speed(timing) for timing in site.timings])
+    write("speed.html", "speed.html", timings=[_speed(name, timings) for name, timings in site.timings])
     write("history.html", "history.html", histories=list(_histories(site)), meaning=MEANING, kinds=KINDS)
     for schema in folder("spec").glob("*.json"):
         shutil.copyfile(schema, out / "spec" / schema.name)
@@ -391,83 +392,67 @@ class SpeedRow:
     rounds: str
 
 
-def _speed_row(row: Mapping[str, Any]) -> SpeedRow:
-    stats = row["stats"]
-    moved, peak = _amount(row, "bytes"), _amount(row, "peak_bytes")
+def _speed_row(row: Benchmark) -> SpeedRow:
+    stats, extra = row.stats, row.extra_info
     return SpeedRow(
-        backend=str(_extra(row, "backend") or row.get("name", "")),
+        backend=extra.backend or row.name,
         direction=_direction(row),
-        median=number(1e3 * stats["median"]),
-        quartiles=f"{number(1e3 * stats['q1'])} to {number(1e3 * stats['q3'])}",
-        rate=number(moved / stats["median"] / 1e9) if moved and stats["median"] else "",
+        median=number(1e3 * stats.median),
+        quartiles=f"{number(1e3 * stats.q1)} to {number(1e3 * stats.q3)}",
+        rate=number(extra.bytes / stats.median / 1e9) if extra.bytes else "",
         share=_limit_share(row),
-        first_call=number(_amount(row, "first_call_s")),
-        peak="" if peak is None else number(peak / 2**20),
-        rounds=str(stats.get("rounds", "")),
+        first_call=number(extra.first_call_s),
+        peak="" if extra.peak_bytes is None else number(extra.peak_bytes / 2**20),
+        rounds=str(stats.rounds or ""),
     )
 
 
-def _speed(timing: Timing) -> dict[str, Any]:
+def _speed(name: str, timings: Timings) -> dict[str, Any]:
     """One chart per workload, forward and backward side by side."""
     from lossproof.site.charts import Bar, bar_chart
 
-    groups: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
-    for row in timing.benchmarks:
-        groups[str(row.get("group") or row.get("name", ""))].append(row)
+    groups: dict[str, list[Benchmark]] = defaultdict(list)
+    for row in timings.benchmarks:
+        groups[row.group or row.name].append(row)
     charts = []
     for group, rows in groups.items():
         bars = [
             Bar(
-                str(_extra(row, "backend") or row.get("name", "")), _direction(row),
-                row["stats"]["median"], row["stats"]["q1"], row["stats"]["q3"],
+                row.extra_info.backend or row.name, _direction(row),
+                row.stats.median, row.stats.q1, row.stats.q3,
             )
             for row in rows
         ]  # fmt: skip
-        limit = next(filter(None, (_amount(row, "bandwidth_limit_s") for row in rows)), None)
+        limit = next(filter(None, (row.extra_info.bandwidth_limit_s for row in rows)), None)
         charts.append(
             (
                 group,
-                Markup(bar_chart(f"Time of {group}", bars, limit, timing.path.name)),
+                Markup(bar_chart(f"Time of {group}", bars, limit, name)),
                 list(map(_speed_row, rows)),
             )
         )
-    cpu = timing.machine.get("cpu")
-    limits = timing.machine.get("limits")
+    machine = timings.machine_info
     return {
-        "limits": limits if isinstance(limits, dict) else {},
-        "name": timing.path.name,
-        "cpu": cpu.get("brand_raw", "") if isinstance(cpu, dict) else "",
-        "cores": cpu.get("count", "") if isinstance(cpu, dict) else "",
-        "python": timing.machine.get("python_version", ""),
-        "system": f"{timing.machine.get('system', '')} {timing.machine.get('machine', '')}",
+        "name": name,
+        "cpu": machine.cpu.brand_raw,
+        "cores": machine.cpu.count or "",
+        "python": machine.python_version,
+        "system": f"{machine.system} {machine.machine}",
         "charts": charts,
     }
 
 
-def _limit_share(row: Mapping[str, Any]) -> str:
+def _limit_share(row: Benchmark) -> str:
     """Copying as many bytes over the time taken, with its interval, where both were measured together."""
     try:
         return copy_share(row).text()
-    except (KeyError, TypeError, ValueError):
+    except ValueError:
         return ""
 
 
-def _extra(row: Mapping[str, Any], name: str) -> Any:
-    extra = row.get("extra_info")
-    return extra.get(name) if isinstance(extra, dict) else None
-
-
-def _amount(row: Mapping[str, Any], name: str) -> float | None:
-    """A number of a file, which may hold anything."""
-    value = _extra(row, name)
-    return float(value) if isinstance(value, (int, float)) and 0 <= value < 1e300 else None
-
-
-def _direction(row: Mapping[str, Any]) -> str:
-    given = _extra(row, "direction")
-    if isinstance(given, str):
-        return given
-    return "forward+backward" if "forward+backward" in str(row.get("name", "")) else "forward"
+def _direction(row: Benchmark) -> str:
+    both = "forward+backward"
+    return row.extra_info.direction or (both if both in row.name else "forward")
 
 
 def _histories(site: Site) -> Iterator[tuple[str, list[tuple[Column, Column, list[Change]]]]]:

@@ -1,0 +1,282 @@
+"""What a case file looks like; spec/case.schema.json is made of these classes.
+
+What they cannot say (which arrays and parameters a function has, exact numbers, lengths that fit one
+another, clauses that exist) is checked by ``lossproof.case.read``.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from functools import cache
+from typing import Annotated, Any, ClassVar, Literal
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType, field
+
+from lossproof.case import expected as model
+from lossproof.core.dtypes import Dtype
+from lossproof.core.form import Form, Leaf, OneOf, instead, matching, must
+from lossproof.core.functions import FUNCTIONS, REDUCTIONS, REQUIRED, Function
+
+MAX_ELEMENTS = 2**26
+
+# To a parser that knows no hex floats they are text, as infinities and NaN are to some.
+_NUMBER = {
+    "type": ["number", "string"],
+    "pattern": r"^[-+]?(0[xX][0-9a-fA-F]+(\.[0-9a-fA-F]*)?[pP][-+]?[0-9]+|\.(inf|nan))$",
+}
+_UNIQUE = {"uniqueItems": True}
+
+Number = Annotated[float, Meta(extra_json_schema=instead(**_NUMBER))]
+Integer = Annotated[int, must("an integer of 64 bits", ge=-(2**63), le=2**63 - 1)]
+Length = Annotated[int, must(f"an integer from 0 to {MAX_ELEMENTS}", ge=0, le=MAX_ELEMENTS)]
+Lengths = Annotated[tuple[Length, ...], must("a list of lengths")]
+Words = Annotated[str, matching("[a-z0-9]+(-[a-z0-9]+)*", "lower-case words and numbers joined by hyphens")]
+Sentence = Annotated[str, must("a sentence", pattern=r"\S")]
+Reason = Annotated[str, must("a sentence: vacuous gives a reason for each output", pattern=r"\S")]
+Layout = Annotated[Literal["transposed", "strided"], must("transposed or strided")]
+
+
+# -- values of several forms -----------------------------------------------------------------
+
+
+class Input(OneOf):
+    """An array that goes in: listed or described."""
+
+    __slots__ = ()
+    SAYS: ClassVar[str] = "a number, nested lists, or a mapping with random or full"
+
+
+class Expectation(OneOf):
+    """An array that is due: listed, described, or where it is large by sums over it."""
+
+    __slots__ = ()
+    SAYS: ClassVar[str] = "a number, nested lists, or a mapping with full or sketch"
+
+
+class Coefficients(OneOf):
+    """A bound per element (spec/tolerances.md, T-9): u alone, or with a and eta."""
+
+    __slots__ = ()
+    SAYS: ClassVar[str] = "a number, nested lists, or a mapping with u"
+
+
+class Tolerance(OneOf):
+    """How far off an output may be: coefficients, for a sketch those of its sums and of its sample."""
+
+    __slots__ = ()
+    SAYS: ClassVar[str] = "a number, nested lists, or a mapping with u or with sums and sample"
+
+
+class Tensor(Leaf, Input, Expectation, Coefficients, Tolerance):
+    """A number, or nested lists of equal lengths."""
+
+    __slots__ = ()
+    SCHEMA: ClassVar[Mapping[str, Any]] = {
+        "description": __doc__,
+        "anyOf": [_NUMBER, {"type": "array", "items": {"$ref": "#/$defs/Tensor"}}],
+    }
+
+
+# -- arrays ------------------------------------------------------------------------------------
+
+
+class Described(Form, frozen=True, kw_only=True):
+    """An array by its lengths and by what fills it."""
+
+    shape: Lengths
+    set: Annotated[
+        tuple[tuple[tuple[Length, ...], Number], ...], must("a list of [[index …], value]")
+    ] = ()  # fmt: skip
+
+
+class Full(Described, Input, Expectation, frozen=True, kw_only=True):
+    """One number, repeated."""
+
+    full: Number
+
+
+class Random(Described, Input, frozen=True, kw_only=True, tag_field="random"):
+    """Random numbers, specified to the bit in spec/generator.md."""
+
+    KIND: ClassVar[str] = "random kind"
+    seed: Annotated[int, must("0 … 2**64−1", ge=0, extra_json_schema={"maximum": 2**64 - 1})]
+
+
+Bits = Annotated[int, must("1 … 53", ge=1, le=53)]
+
+
+class Normal(Random, frozen=True, kw_only=True, tag="normal"):
+    """Nearly normal numbers."""
+
+    scale: Number = 1.0
+    shift: Number = 0.0
+    bits: Bits = 8
+
+
+class Uniform(Random, frozen=True, kw_only=True, tag="uniform"):
+    """Numbers between two others."""
+
+    low: Number = 0.0
+    high: Number = 1.0
+    bits: Bits = 8
+
+
+class Integers(Random, frozen=True, kw_only=True, tag="integers"):
+    """Integers from ``low`` on that are below ``high``."""
+
+    low: Integer = 0
+    high: Integer
+
+
+class Choice(Random, frozen=True, kw_only=True, tag="choice"):
+    """One of some numbers, each time."""
+
+    of: Annotated[tuple[float, ...], must("numbers", min_length=1)]
+
+
+class OneHot(Random, frozen=True, kw_only=True, tag="one_hot"):
+    """Rows of zeros, with a one in each."""
+
+
+class Sums(Form, frozen=True, kw_only=True):
+    """Sums over blocks of a flattened array times patterns of signs (spec/cases.md)."""
+
+    shape: Lengths
+    seed: Length
+    sums: Tensor
+    sample: Tensor
+
+
+class Sketched(Form, Expectation, frozen=True, kw_only=True):
+    """An array too large to list."""
+
+    sketch: Sums
+
+
+# -- outputs -----------------------------------------------------------------------------------
+
+
+class Expected(Form, frozen=True, kw_only=True):
+    """What the definition gives, correctly rounded to float64."""
+
+    value: Expectation | UnsetType = UNSET
+    gradients: dict[str, Expectation] = field(default_factory=dict)
+
+
+class Bound(Form, Coefficients, Tolerance, frozen=True, kw_only=True):
+    """Coefficients for all dtypes, each one number or one for each element."""
+
+    u: Tensor
+    a: Tensor = field(default_factory=lambda: Tensor(0))
+    eta: Annotated[float, Meta(extra_json_schema={"minimum": 0})] = model.Tolerance.ETA
+
+
+class OfSketch(Form, Tolerance, frozen=True, kw_only=True):
+    """The tolerances of sums over blocks and of single elements."""
+
+    sums: Coefficients
+    sample: Coefficients
+
+
+class Tolerances(Form, frozen=True, kw_only=True):
+    """How far off each output may be."""
+
+    value: Tolerance | UnsetType = UNSET
+    gradients: dict[str, Tolerance] = field(default_factory=dict)
+
+
+class Reasons(Form, frozen=True, kw_only=True):
+    """Outputs that nonsense would pass (T-10), each with the reason."""
+
+    value: Reason | UnsetType = UNSET
+    gradients: dict[str, Reason] = field(default_factory=dict)
+
+
+class Variant(Form, frozen=True, kw_only=True):
+    """Another outcome that is permitted: raising, or other outputs."""
+
+    SAYS: ClassVar[str] = "a variant is a mapping with a name"
+    name: Words
+    raises: bool = False
+    value: Tensor | UnsetType = UNSET
+    gradients: dict[str, Tensor] = field(default_factory=dict)
+
+
+Input.BY_KEY = {"random": Normal | Uniform | Integers | Choice | OneHot, "full": Full}
+Expectation.BY_KEY = {"full": Full, "sketch": Sketched}
+Coefficients.BY_KEY = {"u": Bound}
+Tolerance.BY_KEY = {"u": Bound, "sums": OfSketch}
+Input.OTHERWISE = Expectation.OTHERWISE = Coefficients.OTHERWISE = Tolerance.OTHERWISE = Tensor
+
+
+# -- cases -------------------------------------------------------------------------------------
+
+
+class CaseEntry(Form, frozen=True, kw_only=True):
+    """A case; people write the inputs and the reason, the oracle what is expected and tolerated."""
+
+    id: Words
+    clause: Annotated[str, Meta(extra_json_schema={"pattern": "^[A-Z][A-Z0-9]*-[0-9]+$"})]
+    level: Annotated[Literal["required", "recommended"], must("required or recommended")]
+    why: Sentence
+    dtypes: Annotated[tuple[Dtype, ...], Meta(min_length=1, extra_json_schema=_UNIQUE)]
+    inputs: dict[str, Input]
+    parameters: dict[str, Any] = field(default_factory=dict)
+    cotangent: Input | UnsetType = UNSET
+    layout: dict[str, Layout] = field(default_factory=dict)
+    wrt: Annotated[tuple[str, ...], Meta(extra_json_schema=_UNIQUE)] | UnsetType = UNSET
+    expected: Expected | UnsetType = UNSET
+    tolerance: Tolerances | UnsetType = UNSET
+    vacuous: Reasons | UnsetType = UNSET
+    variants: tuple[Variant, ...] = ()
+
+
+class CaseFile(Form, frozen=True, kw_only=True):
+    """A case file: the rule in prose, and its cases."""
+
+    SAYS: ClassVar[str] = "a case file is a mapping: function, about, cases"
+    function: Literal[tuple(FUNCTIONS)]  # type: ignore[valid-type]
+    about: Sentence
+    cases: Annotated[tuple[CaseEntry, ...], must("a list with at least one case", min_length=1)]
+
+
+# -- what the table says of a function ---------------------------------------------------------
+
+_Positive = Annotated[int, must("an integer from 1 up", ge=1, le=MAX_ELEMENTS)]
+_PARAMETERS: Mapping[str, Any] = {
+    "integer": Integer,
+    "number": Annotated[float, must("a finite number", ge=-sys.float_info.max, le=sys.float_info.max)],
+    "fraction": Annotated[float, must("a number from 0 to 1", ge=0, le=1)],
+    "boolean": bool,
+    "reduction": Annotated[Literal[REDUCTIONS], must(f"one of {', '.join(REDUCTIONS)}")],
+    "array": Input,
+    "size": Annotated[tuple[_Positive, _Positive], must("[height, width]")],
+}
+
+
+@cache
+def inputs_of(function: Function) -> type[Form]:
+    """A case's inputs by name."""
+    return _struct("inputs", [(array.name, Any) for array in function.arrays])
+
+
+@cache
+def parameters_of(function: Function) -> type[Form]:
+    """A case's parameters with the table's defaults; what is None by default cannot be given as null."""
+    fields = [
+        (
+            parameter.name,
+            _PARAMETERS[parameter.kind],
+            *([] if parameter.default is REQUIRED else [parameter.default]),
+        )
+        for parameter in function.parameters
+    ]
+    return _struct("parameters", fields, LACKS=f"{function.name} has no parameter")
+
+
+def _struct(name: str, fields: list[Any], **says: str) -> type[Form]:
+    made: Any = msgspec.defstruct(name, fields, bases=(Form,), namespace=says, kw_only=True, frozen=True)
+    form: type[Form] = made
+    return form
