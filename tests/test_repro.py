@@ -694,6 +694,29 @@ def test_other_arrays_and_gradients_are_no_framework_of_the_table(tmp_path: Path
     assert short_script(case, adapter_file(tmp_path, source.format(method="softmax")), "float32")
 
 
+@pytest.mark.parametrize(
+    ("above", "within", "short"),
+    [
+        ("import torch\nSCALE = 1.0\nKEPT: int = 1", "", True),
+        ("import torch\ntorch.set_flush_denormal(False)", "", False),
+        ("import os\nos.environ['ACME'] = '1'\nimport torch", "", False),
+        ("import torch\ntorch.backends.cudnn.benchmark = False", "", False),
+        ("try:\n    import torch\nexcept ImportError:\n    pass", "", False),
+        ("import torch", "device = 'meta'", False),
+        ("import torch\nimport torch as np", "def sigmoid(self, logits): return np.sigmoid(logits)", False),
+        ("import torch\nfrom torch import sigmoid as value",
+         "def sigmoid(self, logits): return value(logits)", False),
+    ],
+)  # fmt: skip
+def test_what_an_adapter_sets_is_not_lost(above: str, within: str, short: bool, tmp_path: Path) -> None:
+    if importlib.util.find_spec("torch") is None:
+        pytest.skip("torch is not installed")
+    source = f"{above}\nfrom lossproof.adapters.torch import TorchAdapter\nclass Mine(TorchAdapter):\n"
+    adapter = adapter_file(tmp_path, f"{source}    name = 'mine'\n    {within}\n")
+    script = short_script(CASES["sigmoid/ordinary/zero"], adapter, "float32")
+    assert (script is not None) is short
+
+
 # -- commands ----------------------------------------------------------------------------------
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
+import sys
 from dataclasses import dataclass, replace
 
 from lossproof.adapter import Adapter
@@ -127,7 +130,7 @@ FRAMEWORKS = {
 }
 
 # What makes arrays, calls and gradients in an adapter, beside the functions themselves.
-_WAYS = ("__init__", "from_numpy", "to_numpy", "evaluate", "value_and_gradients", "step")
+_WAYS = ("__init__", "device", "from_numpy", "to_numpy", "evaluate", "value_and_gradients", "step")
 
 
 def framework_of(cls: type[Adapter]) -> Framework | None:
@@ -136,4 +139,29 @@ def framework_of(cls: type[Adapter]) -> Framework | None:
         if base.__module__.startswith("lossproof.adapters.") and issubclass(base, Adapter):
             same = all(getattr(cls, way, None) is getattr(base, way, None) for way in _WAYS)
             return FRAMEWORKS.get(base.name) if same else None
+        if not _only_defines(base.__module__):
+            return None
     return None
+
+
+def _only_defines(name: str) -> bool:
+    """Whether a module sets nothing: no flag of a framework, no variable of the environment."""
+    try:
+        body = ast.parse(inspect.getsource(sys.modules[name])).body
+    except (OSError, TypeError, KeyError):
+        return False
+    return all(map(_defines, body))
+
+
+def _defines(node: ast.stmt) -> bool:
+    match node:
+        case ast.Import() | ast.ImportFrom() | ast.FunctionDef() | ast.ClassDef():
+            return True
+        case ast.Expr(value=ast.Constant()) | ast.AnnAssign(target=ast.Name()):
+            return True
+        case ast.Assign(targets=targets):
+            return all(isinstance(target, ast.Name) for target in targets)
+        case ast.If(test=ast.Name(id="TYPE_CHECKING")):
+            return True
+        case _:
+            return False

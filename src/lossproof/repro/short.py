@@ -26,6 +26,11 @@ MAX_LINES = 25
 MAX_WIDTH = 110
 # Arrays of more elements take too many lines.
 MAX_ELEMENTS = 200
+# What the lines of a script call their own things.
+_OWN = frozenset({
+    "bound", "call", "due", "got", "gradients", "inf", "name", "nan", "ok", "pull_back", "result", "right",
+    "run", "seed", "tape", "value", "wrong",
+})  # fmt: skip
 
 
 def short_script(case: Case, adapter: Adapter, dtype: str) -> str | None:
@@ -49,6 +54,9 @@ def short_script(case: Case, adapter: Adapter, dtype: str) -> str | None:
     if any(re.search(r"\b(nan|inf)\b", line) for line in body):
         body = ['nan, inf = float("nan"), float("inf")', *body]
     imports = {"import numpy as np", *framework.imports, *call.imports}
+    names = [line.split()[-1] for line in imports]
+    if len(set(names)) < len(names) or not _OWN.isdisjoint(names):
+        return None
     head = [*framework.before, *sorted(imports, key=lambda line: (line.startswith("from"), line))]
     for doc, gap in _openings(case, adapter, dtype):
         lines = [*doc.split("\n"), "", *head, *gap, *framework.after, *body]
