@@ -82,10 +82,12 @@ def test_a_summary_keeps_all_but_digits(records: list[Record], written: Path) ->
         for name in ("function", "clause", "adapter", "verdict", "variant", "deviation", "upstream"):
             assert getattr(small, name) == getattr(record, name), (key(record), name)
         for name in ("error_ulp", "share_used"):
-            full, two = getattr(record, name), getattr(small, name)
-            assert (full is None) == (two is None) and (
-                full is None or two == pytest.approx(full, 0.051, 5.1e-3)
-            )
+            full, short = getattr(record, name), getattr(small, name)
+            assert (full is None) == (short is None), (record, name)
+            # Half an ULP, to one place, is what a correctly rounded number may have.
+            if full is not None and not (short == 0 and name == "error_ulp" and full < 0.605):
+                near = pytest.approx(full, rel=0.051, abs=0.105)
+                assert short == near, (record, name)
         if record.verdict is not Verdict.PASS:
             # The whole of a small output says where it is wrong.
             assert small.actual == record.actual
@@ -101,7 +103,14 @@ def test_the_largest_errors_keep_their_place(records: list[Record], written: Pat
     for function in ("softmax", "l2_loss"):
         for dtype in ("float32", "float16"):
             own = [r for r in small if (r.function, r.dtype) == (function, dtype)]
-            for errors in ([r.share_used or 0 for r in own], [r.error_ulp or 0 for r in own]):
+            for name in ("share_used", "error_ulp"):
+                errors = [getattr(r, name) or 0 for r in own]
+                full = [
+                    getattr(r, name) or 0
+                    for r in passed.values()
+                    if (r.function, r.dtype) == (function, dtype)
+                ]
+                assert max(errors) == pytest.approx(max(full), rel=0.051, abs=0.0051)
                 # Several may be as large when rounded; one of them says where.
                 places = [r for r, error in zip(own, errors, strict=True) if error == max(errors) and r.worst]
                 assert places and max(errors) > 0

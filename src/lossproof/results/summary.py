@@ -1,15 +1,17 @@
 """The small form of a results file: the records of one adapter, folded by case, output and dtype.
 
-It keeps each verdict, errors to two digits (below 0.1 to two places), and what came out where that is not
-plainly right: all of a small output, the place of the largest error of a large one. The extremes of each
-function and dtype keep their place, too. Outputs that were not judged are listed by reason.
+It keeps each verdict, errors to two digits (below 1 to one place, and half an ULP is none), and what came
+out where that is not plainly right: all of a small output, the place of the largest error of a large one.
+The extremes of each function and dtype keep their place and two digits. Outputs that were not judged are
+listed by reason.
 """
 
 from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import product
 from typing import Annotated, Any
 
@@ -22,6 +24,8 @@ from lossproof.engine.record import LINK, Record
 
 _RIGHT = (Verdict.PASS, Verdict.VARIANT)
 _UNJUDGED = (Verdict.UNSUPPORTED, Verdict.SKIPPED)
+# The error in ULPs that a correctly rounded number may have.
+HALF = 0.5
 _DTYPES = (*FLOAT_TYPES, *INTEGER_TYPES)
 
 # Pages are named after functions, and link to clauses and upstream reports.
@@ -100,8 +104,8 @@ def _place(record: Record) -> tuple[str, str, int, str, int]:
     return record.function, chapter, int(number), record.case, _DTYPES.index(record.dtype)
 
 
-def _folded(rows: Sequence[Record], default: tuple[str, ...], extremes: set[int]) -> Judged:
-    columns = zip(*(_kept(row, id(row) in extremes) for row in rows), strict=True)
+def _folded(rows: Sequence[Record], default: tuple[str, ...], extremes: _Extremes) -> Judged:
+    columns = zip(*(_kept(row, extremes) for row in rows), strict=True)
     fields = dict(zip(_FIELDS, columns, strict=True))
     plain = {
         "verdict": tuple(map(_plain_verdict, fields["deviation"])),
@@ -120,16 +124,18 @@ def _plain_share(error_ulp: float | None) -> float | None:
     return None if error_ulp is None else 0
 
 
-def _kept(record: Record, extreme: bool) -> tuple[Any, ...]:
+def _kept(record: Record, extremes: _Extremes) -> tuple[Any, ...]:
     """What is kept of a record, in the order of the fields."""
     actual = None if record.verdict is Verdict.PASS else record.actual
     right = record.verdict is Verdict.PASS or actual is not None
     # A message about elements says little more than what came out, or the worst of it.
     told = record.worst is not None or record.message == _about(actual, record.worst)
+    extreme = id(record) in extremes.digits
     return (
         record.verdict, record.variant, record.deviation,
-        _rounded(record.error_ulp), _rounded(record.share_used),
-        "" if told else record.message, actual, None if right and not extreme else record.worst,
+        _shortened(record.error_ulp, extreme, HALF), _shortened(record.share_used, extreme),
+        "" if told else record.message, actual,
+        None if right and id(record) not in extremes.places else record.worst,
     )  # fmt: skip
 
 
@@ -141,19 +147,50 @@ def _about(actual: str | None, worst: str | None) -> str:
 
 
 def _rounded(value: float | None) -> float | None:
-    """To two digits, below 0.1 to two places; a whole number is an ``int``, which is shorter."""
+    """To two digits, below 0.1 to two places."""
     if value is None or not math.isfinite(value):
         return None
-    rounded = float(round(value, 2) if value < 0.1 else f"{value:.2g}")
+    return float(round(value, 2) if value < 0.1 else f"{value:.2g}")
+
+
+def _shortened(value: float | None, extreme: bool, nothing: float = 0) -> float | None:
+    """What is below 1 and no extreme has one place, cut off so that it does not come to exceed one.
+
+    Up to ``nothing`` it is 0.
+    """
+    rounded = _rounded(value)
+    if rounded is None:
+        return None
+    if rounded < 1 and not extreme:
+        rounded = math.floor(10 * rounded + 1e-9) / 10
+        rounded = 0.0 if rounded <= nothing else rounded
+    # A whole number is shorter as an int.
     return int(rounded) if rounded.is_integer() else rounded
 
 
-def _extremes(records: Sequence[Record]) -> set[int]:
-    """The objects with the largest error in ULPs and the largest share of a function and dtype."""
-    largest: dict[tuple[str, str, str], tuple[float, bool, int]] = {}
+@dataclass(frozen=True)
+class _Extremes:
+    """The objects with the largest error in ULPs or the largest share of what is allowed.
+
+    ``places`` are those of each function and dtype, ``digits`` those of their values and gradients apart.
+    """
+
+    places: set[int]
+    digits: set[int]
+
+
+def _extremes(records: Sequence[Record]) -> _Extremes:
+    return _Extremes(
+        _largest(records, lambda record: (record.function, record.dtype)),
+        _largest(records, lambda record: (record.function, record.dtype, record.output == "value")),
+    )
+
+
+def _largest(records: Sequence[Record], cell_of: Callable[[Record], tuple[object, ...]]) -> set[int]:
+    largest: dict[tuple[object, ...], tuple[float, bool, int]] = {}
     for record in records:
         for kind, error in (("ulp", _rounded(record.error_ulp)), ("share", _rounded(record.share_used))):
-            cell = (record.function, record.dtype, kind)
+            cell = (*cell_of(record), kind)
             # A record from an earlier summary may have lost its place; another as large may have it.
             found = (error or 0.0, record.worst is not None, id(record))
             if error and found[:2] > largest.get(cell, (0.0, False, 0))[:2]:
