@@ -61,7 +61,7 @@ EXAMPLES: list[tuple[str, dict[str, Any]]] = [
 
 
 # How far two runs agree is no file of timings.
-TIMINGS = [p for p in sorted((ROOT / "benchmarks" / "results").glob("*.json")) if p.stem != "agreement"]
+TIMING_FILES = [p for p in sorted((ROOT / "benchmarks" / "results").glob("*.json")) if p.stem != "agreement"]
 
 
 def validator(name: str) -> jsonschema.Draft202012Validator:
@@ -91,7 +91,7 @@ def test_deviations_files_follow_the_schema(file: Path) -> None:
     validator("deviations").validate(yaml.safe_load(file.read_text(encoding="utf-8")))
 
 
-@pytest.mark.parametrize("file", TIMINGS, ids=lambda p: p.name)
+@pytest.mark.parametrize("file", TIMING_FILES, ids=lambda p: p.name)
 def test_committed_timings_follow_the_schema(file: Path) -> None:
     document = json.loads(file.read_text(encoding="utf-8"))
     document["benchmarks"] = document["benchmarks"][::25]

@@ -142,6 +142,13 @@ def test_the_order_of_records_does_not_matter(records: list[Record], written: Pa
     assert written.read_text(encoding="utf-8") == before
 
 
+def test_a_message_tells_no_folder_of_the_machine(tmp_path: Path) -> None:
+    message = "RuntimeError: kernel, /tmp/x/lj/abc.main.cpp:49 (xla/padder.cc, 1/2, https://example.org/a/b)"
+    row = Record("a/b/c", "a", "A-1", "x", "float32", "value", Verdict.ERROR, message=message)
+    (record,) = read_json(renew(tmp_path, INFO, [row], all_cases=True, dtypes=())).records
+    assert record.message == message.replace("/tmp/x/lj/", "")
+
+
 def test_file_names() -> None:
     assert file_name(INFO) == "x-1.2.3.json"
     assert file_name(AdapterInfo("a b/../c", "X", "", "cpu")) == "a-b-..-c.json"

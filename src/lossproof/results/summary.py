@@ -9,6 +9,7 @@ listed by reason.
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -24,6 +25,8 @@ from lossproof.engine.record import LINK, Record
 
 _RIGHT = (Verdict.PASS, Verdict.VARIANT)
 _UNJUDGED = (Verdict.UNSUPPORTED, Verdict.SKIPPED)
+# Where a file lies on the machine that ran: what raised tells its name all the same.
+_FOLDERS = re.compile(r"(?<![\w./:])/(?:[\w.@+-]+/)+(?=[\w.@+-])")
 # The error in ULPs that a correctly rounded number may have.
 HALF = 0.5
 _DTYPES = (*FLOAT_TYPES, *INTEGER_TYPES)
@@ -134,7 +137,7 @@ def _kept(record: Record, extremes: _Extremes) -> tuple[Any, ...]:
     return (
         record.verdict, record.variant, record.deviation,
         _shortened(record.error_ulp, extreme, HALF), _shortened(record.share_used, extreme),
-        "" if told else record.message, actual,
+        "" if told else _FOLDERS.sub("", record.message), actual,
         None if right and id(record) not in extremes.places else record.worst,
     )  # fmt: skip
 
