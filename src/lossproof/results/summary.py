@@ -20,7 +20,7 @@ import msgspec
 
 from lossproof.core.dtypes import FLOAT_TYPES, INTEGER_TYPES, Dtype
 from lossproof.core.form import Form, matching
-from lossproof.core.verdicts import Verdict
+from lossproof.core.verdicts import FAILURES, Verdict
 from lossproof.engine.record import LINK, Record
 
 _RIGHT = (Verdict.PASS, Verdict.VARIANT)
@@ -132,7 +132,9 @@ def _kept(record: Record, extremes: _Extremes) -> tuple[Any, ...]:
     actual = None if record.verdict is Verdict.PASS else record.actual
     right = record.verdict is Verdict.PASS or actual is not None
     # A message about elements says little more than what came out, or the worst of it.
-    told = record.worst is not None or record.message == _about(actual, record.worst)
+    # One that is recorded and deviates no more says that and not what came out.
+    outdated = record.deviation is not None and record.verdict in FAILURES
+    told = not outdated and (record.worst is not None or record.message == _about(actual, record.worst))
     extreme = id(record) in extremes.digits
     return (
         record.verdict, record.variant, record.deviation,
