@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import shutil
 import subprocess
 import sys
@@ -16,6 +17,7 @@ import pytest
 from lossproof import Adapter, completeness
 from lossproof.adapter import ALL_DTYPES
 from lossproof.bench.workload import Workload
+from lossproof.case import form as forms
 from lossproof.case.arrays import numpy_parameters
 from lossproof.case.model import Case
 from lossproof.case.read import load_cases, load_file
@@ -170,6 +172,8 @@ def written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     )
     (folders["adapters"] / "numpy.py").unlink()
     monkeypatch.setitem(FUNCTIONS, "made_up", MADE_UP)
+    # The form of case files lists the functions that there are when its module is loaded.
+    importlib.reload(forms)
     definitions()
     monkeypatch.setitem(REGISTER, "made_up", REGISTER["sigmoid"])
     define("made_up", _read_made_up)(_made_up)
@@ -181,6 +185,8 @@ def written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     yield tmp_path
     for cache in (clause_pages.clauses, calls._classes):
         cache.cache_clear()
+    monkeypatch.undo()
+    importlib.reload(forms)
 
 
 CASE = """

@@ -241,9 +241,7 @@ def test_a_folder_means_its_json_files(tmp_path: Path, capsys: pytest.CaptureFix
 
 
 def test_pages_show_how_a_backend_is_called(site: Path) -> None:
-    assert "return _map(_sigmoid, logits.dtype, logits)" in (site / "functions" / "sigmoid.html").read_text(
-        "utf-8"
-    )
+    assert "return map_elements(sigmoid, logits)" in (site / "functions" / "sigmoid.html").read_text("utf-8")
     # Inherited, from a class of another file, and not there at all.
     assert "F.cross_entropy" in str(call_of("torch-cuda", "sparse_softmax_cross_entropy"))
     assert "softmax_cross_entropy_with_integer_labels" in str(

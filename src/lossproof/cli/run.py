@@ -17,11 +17,11 @@ from lossproof.cli.arguments import add_adapters, add_cases, add_dtypes, add_fun
 from lossproof.core.verdicts import Verdict
 from lossproof.errors import InputError, LossproofError
 from lossproof.results.gate import LEVELS, Gate, Key, key
-from lossproof.results.tally import Tally
 
 if TYPE_CHECKING:
     from lossproof.registry.loaded import AdapterInfo
     from lossproof.results.journal import Journal
+    from lossproof.results.tally import Tally
     from lossproof.session import Session
 
 DESCRIPTION = (
@@ -123,6 +123,8 @@ def _run(
     if journal is not None:
         for loaded in session.adapters:
             journal.begin(loaded.info)
+    from lossproof.results.tally import Tally
+
     tallies: list[tuple[AdapterInfo, Tally]] = []
     try:
         for loaded in session.adapters:
