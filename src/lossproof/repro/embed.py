@@ -70,7 +70,8 @@ def embed(cls: type[Adapter], backend: str, roots: tuple[str, ...]) -> Embedded:
 
 def stand_in() -> str:
     """What stands for the package ``lossproof``: its classes, which adapters import; the rest is absent."""
-    public = {name: vars(lossproof).get(name) for name in lossproof.__all__}
+    # Public names are resolved when they are asked for.
+    public = {name: getattr(lossproof, name) for name in lossproof.__all__}
     homes = {cls.__module__ for cls in (Adapter, Unsupported)}
     lines = ['"""What adapters import of lossproof."""', ""]
     lines += [
