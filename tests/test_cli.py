@@ -90,7 +90,7 @@ def test_missing_backends_are_named(capsys: pytest.CaptureFixture[str], tmp_path
     code, out, _ = status(capsys, "run", "sigmoid/ordinary/zero", "-a", "torch-cuda", "--json", str(results))
     if "skipped" not in out:
         pytest.skip("a CUDA device is here")
-    assert code == 0
+    assert code == 1
     loaded = json.loads(results.read_text(encoding="utf-8"))
     assert loaded["adapters"][0]["skipped"]
     assert {row["verdict"] for row in loaded["results"]} == {"skipped"}
@@ -205,7 +205,7 @@ def test_deviations_are_checked_against_all_cases_whatever_the_dtype(
     )
     path = tmp_path / "mine.deviations.yaml"
     path.write_text(listed, encoding="utf-8")
-    arguments = ("run", "-a", str(tmp_path / "mine.py"), "-d", "float32")
+    arguments = ("run", "-a", str(tmp_path / "mine.py"), "-d", "float32", "--fail-on", "never")
     assert status(capsys, *arguments)[0] == 0
     path.write_text(listed.replace("hundred", "hundredth"), encoding="utf-8")
     code, _, err = status(capsys, *arguments)

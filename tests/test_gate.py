@@ -99,8 +99,14 @@ def test_baseline_badge_and_junit_together(
 def test_fail_on_deviation_and_unsupported(wrong: str, tmp_path: Path) -> None:
     empty = tmp_path / "empty.py"
     empty.write_text("from lossproof import Adapter\nclass E(Adapter):\n    name = 'e'\n", encoding="utf-8")
-    assert main(["run", "sigmoid", "-a", str(empty)]) == 0
-    assert main(["run", "sigmoid", "-a", str(empty), "--fail-on", "unsupported"]) == 1
+    assert main(["run", "sigmoid", "-a", str(empty), "--fail-on", "never"]) == 0
+    some = tmp_path / "some.py"
+    some.write_text(
+        "from lossproof.adapters.numpy import NumpyAdapter\n"
+        "class S(NumpyAdapter):\n    name = 's'\n    softmax = None\n", encoding="utf-8",
+    )  # fmt: skip
+    assert main(["run", "sigmoid/ordinary/zero", "softmax/ordinary/vector", "-a", str(some)]) == 0
+    assert main(["run", "softmax", "sigmoid", "-a", str(some), "--fail-on", "unsupported"]) == 1
     assert main(["run", "sigmoid", "-a", "numpy", "--fail-on", "skipped"]) == 0
 
 
@@ -140,7 +146,7 @@ def test_bad_records_are_refused(change: dict[str, object]) -> None:
 
 
 def test_the_figure_of_the_badge(tmp_path: Path) -> None:
-    assert conformance({}) == ("nothing judged", "#5c5c5c")
+    assert conformance({}) == ("nothing judged", "#b42318")
     assert conformance({Verdict.UNSUPPORTED: 1})[0] == "nothing judged"
     assert conformance({Verdict.PASS: 1, Verdict.UNSUPPORTED: 1}) == ("100 %", "#2a7f3b")
     assert conformance({Verdict.PASS: 9999, Verdict.BELOW: 1}) == ("99.9 %", "#8a6d00")
@@ -160,7 +166,7 @@ def test_a_new_adapter_runs_at_once(
     assert main(["new-adapter", "my-backend"]) == 0
     path = tmp_path / "my_backend_adapter.py"
     assert "lossproof run --adapter my_backend_adapter.py" in capsys.readouterr().out
-    assert main(["run", "-a", path.name]) == 0
+    assert main(["run", "-a", path.name]) == 1
     assert "my-backend: nothing to judge" in capsys.readouterr().out
     text = path.read_text(encoding="utf-8")
     for function in FUNCTIONS.values():
@@ -213,7 +219,7 @@ def test_installed_packages_register_adapters(
     (tmp_path / "plugged_module.py").write_text(PLUGIN)
     (tmp_path / "needs_framework.py").write_text("import framework_that_is_absent\n")
     monkeypatch.syspath_prepend(tmp_path)
-    assert main(["run", "sigmoid", "-a", "plugged"]) == 0
+    assert main(["run", "sigmoid", "-a", "plugged", "--fail-on", "never"]) == 0
     assert "plugged: nothing to judge" in capsys.readouterr().out
     skipped = load_adapter("bare").info.skipped
     assert skipped == "framework_that_is_absent is not installed"
@@ -282,3 +288,56 @@ def test_the_example_kernels() -> None:
     assert "4 passed" in done.stdout
     arguments = ["run", "-a", str(folder / "adapter.py"), "-f", "sparse_softmax_cross_entropy"]
     assert main(arguments) == 0
+
+
+# -- nothing judged is not green ---------------------------------------------------------------
+
+
+NOTHING = {
+    "no function": "",
+    "no device": "    def __init__(self):\n        raise Unavailable('no device')\n",
+    "everything refused": "    def sigmoid(self, logits):\n        raise Unsupported('not today')\n",
+}
+
+
+@pytest.mark.parametrize("kind", NOTHING)
+def test_what_judges_nothing_is_not_green(
+    kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, badge = tmp_path / "nothing.py", tmp_path / "badge.svg"
+    path.write_text(
+        "from lossproof import Adapter, Unavailable, Unsupported\n"
+        "class A(Adapter):\n    name = 'a'\n" + NOTHING[kind],
+        encoding="utf-8",
+    )
+    asked = ["run", "sigmoid", "-a", str(path)]
+    assert main([*asked, "--badge", str(badge)]) == 1
+    assert "nothing was judged of a" in capsys.readouterr().err
+    assert "nothing judged" in badge.read_text(encoding="utf-8") and "#b42318" in badge.read_text("utf-8")
+    # One that conforms beside it does not make it green.
+    assert main([*asked, "-a", "numpy"]) == 1
+    assert main([*asked, "--fail-on", "never"]) == 0
+
+
+def test_what_conforms_says_how_much_was_judged(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "values.py"
+    path.write_text(
+        "from lossproof import Adapter\nfrom lossproof.adapters.numpy import NumpyAdapter\n"
+        "class V(Adapter):\n    name = 'v'\n"
+        "    def sigmoid(self, logits):\n        return NumpyAdapter().sigmoid(logits)\n", encoding="utf-8",
+    )  # fmt: skip
+    assert main(["run", "sigmoid", "-a", str(path)]) == 0
+    out = capsys.readouterr().out
+    found = re.search(r"v: conforms  \((\d+) of (\d+) outputs, unsupported: ([^)]*)\)", out)
+    assert found and 0 < int(found[1]) < int(found[2])
+    assert found[3] == "this adapter defines no value_and_gradients"
+
+
+def test_an_expectation_of_nothing_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "topic.yaml"
+    path.write_text(
+        "function: sigmoid\nabout: x\ncases:\n  - id: a\n    clause: SG-1\n    level: required\n    why: x\n"
+        "    dtypes: [float32]\n    inputs: {logits: 0}\n    expected: {}\n", encoding="utf-8",
+    )  # fmt: skip
+    assert main(["run", str(path), "-a", "numpy"]) == 2
+    assert "expected is empty" in capsys.readouterr().err

@@ -315,7 +315,9 @@ def test_every_process_is_told_to_stop_and_exits_by_itself(
 ) -> None:
     command, log = recording
     subprocess.run(
-        [sys.executable, "-m", "lossproof", *arguments, "--adapter", command], capture_output=True, check=True
+        [sys.executable, "-m", "lossproof", *arguments, "--adapter", command],
+        capture_output=True,
+        check=False,  # nothing is judged of a recording
     )
     found = processes(log)
     assert found

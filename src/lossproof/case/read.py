@@ -302,10 +302,14 @@ class _CaseReader:
     # -- what is due ---------------------------------------------------------------------------
 
     def expected(self, given: forms.Expected) -> dict[str, Expected]:
-        return {
-            name: self.expectation(spec, "expected", *name.split("."))
-            for name, spec in self.outputs(given, "expected").items()
-        }
+        outputs = self.outputs(given, "expected")
+        if not outputs:
+            raise self.fail(
+                "expected is empty, and nothing would be judged; remove it, and lossproof certify --write "
+                "fills it in",
+                "expected",
+            )
+        return {name: self.expectation(spec, "expected", *name.split(".")) for name, spec in outputs.items()}
 
     def expectation(self, spec: forms.Expectation, *place: str) -> Expected:
         integer = self.function.integer_result

@@ -109,7 +109,15 @@ def main(options: argparse.Namespace) -> int:
         finally:
             if journal is not None:
                 journal.close(complete)
-    return 1 if any(tally.failures for _, tally in tallies) else 0
+    if any(tally.failures for _, tally in tallies):
+        return 1
+    # What was asked for and gave nothing to judge does not conform.
+    silent = [info.name for info, tally in tallies if not tally.judged]
+    nothing = len(silent) == len(tallies) or (bool(options.adapter) and bool(silent))
+    if nothing and options.fail_on != "never":
+        print(f"lossproof: nothing was judged of {', '.join(silent) or 'any backend'}", file=sys.stderr)
+        return 1
+    return 0
 
 
 def _run(

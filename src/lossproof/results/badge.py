@@ -10,7 +10,7 @@ from lossproof.core.verdicts import FAILURES, Verdict
 from lossproof.errors import InputError
 
 _NOT_JUDGED = (Verdict.UNSUPPORTED, Verdict.SKIPPED)
-_GREEN, _YELLOW, _RED, _GREY = "#2a7f3b", "#8a6d00", "#b42318", "#5c5c5c"
+_GREEN, _YELLOW, _RED = "#2a7f3b", "#8a6d00", "#b42318"
 
 _TEMPLATE = """<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="20" role="img" \
 aria-label="{label}: {text}">
@@ -29,12 +29,12 @@ aria-label="{label}: {text}">
 def conformance(verdicts: Mapping[Verdict, int]) -> tuple[str, str]:
     """The figure, the share of judged outputs that are right, and its colour.
 
-    Judged are all but those that the backend does not support. Grey: nothing was judged; red:
-    something fails; yellow: what is wrong is recorded or only recommended; green: all is right.
+    Judged are all but those that the backend does not support. Red: something fails, or nothing was
+    judged; yellow: what is wrong is recorded or only recommended; green: all is right.
     """
     judged = sum(number for verdict, number in verdicts.items() if verdict not in _NOT_JUDGED)
     if not judged:
-        return "nothing judged", _GREY
+        return "nothing judged", _RED
     right = verdicts.get(Verdict.PASS, 0) + verdicts.get(Verdict.VARIANT, 0)
     if right == judged:
         return "100 %", _GREEN

@@ -6,14 +6,17 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from lossproof.core.text import counted
+from lossproof.core.text import counted, shortened
 from lossproof.core.verdicts import FAILURES, Verdict
 from lossproof.engine.record import Record
 from lossproof.results.gate import Gate
 
 _WORTH_LISTING = {Verdict.DEVIATION, Verdict.BELOW, Verdict.UNSUPPORTED} | FAILURES
 _RIGHT = (Verdict.PASS, Verdict.VARIANT)
+UNJUDGED = (Verdict.UNSUPPORTED, Verdict.SKIPPED)
 CONFORMS = "conforms"
+# So many reasons for what was not judged are told.
+MAX_REASONS = 3
 
 
 @dataclass
@@ -29,6 +32,8 @@ class Tally:
     worst_share: dict[str, float] = field(default_factory=dict)
     """By function, the largest error of what is right, as a share of what is allowed."""
     listed: list[Record] = field(default_factory=list)
+    reasons: Counter[str] = field(default_factory=Counter)
+    """Why outputs were not judged, and how many."""
     failures: int = 0
     tolerated: int = 0
 
@@ -38,6 +43,8 @@ class Tally:
             self.functions.setdefault(name, Counter())[verdict] += 1
             if verdict in _RIGHT and record.share_used:
                 self.worst_share[name] = max(self.worst_share.get(name, 0.0), record.share_used)
+            if verdict in UNJUDGED:
+                self.reasons[record.message] += 1
             failing = self.gate.fails(record)
             self.failures += failing
             self.tolerated += self.gate.tolerated(record)
@@ -57,6 +64,11 @@ class Tally:
         return self.verdicts.total()
 
     @property
+    def judged(self) -> int:
+        """How many outputs the backend gave, or should have given."""
+        return sum(number for verdict, number in self.verdicts.items() if verdict not in UNJUDGED)
+
+    @property
     def outcome(self) -> str:
         """In words: ``CONFORMS``, or what keeps the adapter from it."""
         counts = self.verdicts
@@ -64,7 +76,7 @@ class Tally:
             return counted(self.failures, "failure")
         if counts[Verdict.SKIPPED] == self.outputs:
             return "nothing was run"
-        if counts[Verdict.UNSUPPORTED] + counts[Verdict.SKIPPED] == self.outputs:
+        if not self.judged:
             return "nothing to judge, no case is supported"
         if FAILURES & counts.keys():
             return "wrong, but not worse than --fail-on and --baseline allow"
@@ -72,10 +84,17 @@ class Tally:
 
     @property
     def remarks(self) -> str:
-        """How many outputs there are, and what of them is worth a word."""
+        """How much was judged, what of it is worth a word, and why the rest was not."""
         counts = self.verdicts
-        shown = (Verdict.DEVIATION, Verdict.BELOW, Verdict.UNSUPPORTED)
-        parts = [counted(self.outputs, "output"), *(f"{counts[v]} {v}" for v in shown if counts[v])]
+        whole = counted(self.outputs, "output")
+        parts = [whole if self.judged == self.outputs else f"{self.judged} of {whole}"]
+        parts += [f"{counts[v]} {v}" for v in (Verdict.DEVIATION, Verdict.BELOW) if counts[v]]
+        if self.judged and counts[Verdict.UNSUPPORTED]:
+            shown = [shortened(reason) for reason, _ in self.reasons.most_common(MAX_REASONS)]
+            more = len(self.reasons) - len(shown)
+            parts.append(
+                "; ".join(["unsupported: " + shown[0], *shown[1:], *([f"{more} more"] if more else [])])
+            )
         if self.tolerated:
             parts.append(f"{self.tolerated} no worse than the baseline")
         return ", ".join(parts)
