@@ -17,7 +17,7 @@ from lossproof.core.resources import folder
 from lossproof.errors import InputError
 from lossproof.oracle.certify import certify
 from lossproof.oracle.render import Stored, render
-from lossproof.oracle.rewrite import replace, rewritten
+from lossproof.oracle.rewrite import CERTIFIED, replace, rewritten
 
 FILES = list(case_files([folder("cases")]))
 
@@ -179,9 +179,9 @@ TOPIC = Path("topic.yaml")
         ),
         pytest.param(
             f"  - id: a\n    {REST}    inputs: {{logits: 0}}\n    # why raise\n    variants: []\n",
-            f"  - id: a\n    {REST}    inputs: {{logits: 0}}\n    {NEW}\n    {BOUND}\n"
-            "    # why raise\n    variants: []\n",
-            id="before variants",
+            f"  - id: a\n    {REST}    inputs: {{logits: 0}}\n    # why raise\n    variants: []\n"
+            f"    {NEW}\n    {BOUND}\n",
+            id="after variants",
         ),
         pytest.param(
             f"  - variants: []\n    {REST}    inputs: {{logits: 0}}\n    id: a\n\n# the end\n",
@@ -220,7 +220,7 @@ TOPIC = Path("topic.yaml")
             f"  - id: a\n    {REST.replace('because   # spaced', '|')}".replace(
                 "|\n", "|\n      because # this\n\n"
             )
-            + f"    inputs: {{logits: 0}}\n    {NEW}\n    {BOUND}\n    variants: []\n",
+            + f"    inputs: {{logits: 0}}\n    variants: []\n    {NEW}\n    {BOUND}\n",
             id="a block of text between",
         ),
         pytest.param(
@@ -234,6 +234,14 @@ TOPIC = Path("topic.yaml")
 )
 def test_where_things_go(before: str, after: str) -> None:
     assert rewritten(TOPIC, HEAD + before, STORED) == HEAD + after
+
+
+def test_people_write_first_and_the_oracle_last() -> None:
+    """In each case of the house what is certified stands behind all that is not."""
+    for path in FILES:
+        for case in yamlio.load(path, yamlio.read_text(path))["cases"]:
+            names = [name for name in case if name not in CERTIFIED]
+            assert list(case)[: len(names)] == names, f"{path}: {case['id']}"
 
 
 def test_a_tolerance_that_none_is_due_for_goes() -> None:

@@ -1,8 +1,9 @@
 """Store what the oracle found in the text of a case file, and leave all that people wrote as it is.
 
-The text is edited where its YAML nodes say that the fields ``expected`` and ``tolerance`` stand, in any
-order of fields and at any indentation. Comments inside of what is replaced move above it. The result is
-read again before anyone gets it: had an edit changed more than these two fields, it is refused.
+The text is edited where its YAML nodes say that the certified fields stand, in any order of fields and
+at any indentation; where there are none yet they go behind all that people wrote. Comments inside of what
+is replaced move above it. The result is read again before anyone gets it: had an edit changed more than
+the certified fields, it is refused.
 """
 
 from __future__ import annotations
@@ -27,7 +28,8 @@ from lossproof.core.text import display
 from lossproof.errors import InputError
 from lossproof.oracle.render import Stored
 
-_FIELDS = ("expected", "tolerance")
+# What the oracle writes, in the order in which it is stored.
+CERTIFIED = ("expected", "tolerance")
 _BREAK = re.compile("\r\n|[\n\r\x85\u2028\u2029]")
 
 
@@ -115,21 +117,19 @@ class _Page:
             raise self.refuse(line, name, "is written in braces")
         fields = {field.name: field for field in self.fields(case)}
         column = case.start_mark.column
-        there = [field for field in _FIELDS if field in fields]
+        there = [field for field in CERTIFIED if field in fields]
         for field in there:
             line_start = self.line_start(fields[field].start)
             if self.text[line_start : fields[field].start].strip(" \t-"):
                 raise self.refuse(line, name, f"has more than the name of {field} before its value")
-        if not there:
-            yield self.inserted(list(fields.values()), _lines(stored, _FIELDS), column)
-        elif len(there) == 1:
-            yield self.replaced(fields[there[0]], _lines(stored, _FIELDS), column)
-        else:
-            for field in there:
-                if field in stored:
-                    yield self.replaced(fields[field], list(stored[field]), column)
-                else:
-                    yield self.removed(list(fields.values()), fields[field], column)
+        blocks, new = _placed(stored, there)
+        for field in there:
+            if field in blocks:
+                yield self.replaced(fields[field], blocks[field], column)
+            else:
+                yield self.removed(list(fields.values()), fields[field], column)
+        if new:
+            yield self.inserted(list(fields.values()), new, column)
 
     def refuse(self, line: int, case: str, why: str) -> InputError:
         return InputError(
@@ -148,10 +148,8 @@ class _Page:
         )
 
     def inserted(self, fields: Sequence[_Field], lines: Sequence[str], column: int) -> _Edit:
-        """After the other fields, but before variants, which are easier to read behind the expectation."""
-        names = [field.name for field in fields]
-        before = names.index("variants") - 1 if "variants" in names[1:] else -1
-        place = self.after(fields[before])
+        """After all other fields: what people wrote is read first."""
+        place = self.after(fields[-1])
         block = " " * column + self.joined(lines, column)
         if place == len(self.text) and not _BREAK.fullmatch(self.text[-1:]):
             return _Edit(place, place, self.newline + block)
@@ -211,8 +209,25 @@ def _cases(root: yaml.Node) -> Iterator[tuple[str, yaml.MappingNode]]:
         yield next(value.value for key, value in case.value if key.value == "id"), case
 
 
-def _lines(stored: Stored, fields: Sequence[str]) -> list[str]:
-    return list(chain.from_iterable(stored[field] for field in fields if field in stored))
+def _placed(stored: Stored, there: Sequence[str]) -> tuple[dict[str, list[str]], list[str]]:
+    """The lines that take the place of fields that are there, and those that have no place yet.
+
+    A field that is not there yet goes before the next one that stays, or else after the last one.
+    """
+    blocks: dict[str, list[str]] = {}
+    new: list[str] = []
+    for field in CERTIFIED:
+        new += stored.get(field, ())
+        if field in there and field in stored:
+            blocks[field], new = new, []
+    if new and blocks:
+        blocks[list(blocks)[-1]] += new
+        new = []
+    return blocks, new
+
+
+def _lines(stored: Stored) -> list[str]:
+    return list(chain.from_iterable(stored[field] for field in CERTIFIED if field in stored))
 
 
 def _scalars(*nodes: yaml.Node) -> Iterator[yaml.ScalarNode]:
@@ -263,8 +278,8 @@ def _due(path: Path, case: yaml.Node, stored: Stored | None) -> Any:
     """What a case has to say after the edit, without regard to the order of its fields."""
     if stored is None:
         return _meaning(case, ())
-    found = compose(path, "\n".join(_lines(stored, _FIELDS)))
-    return _meaning(case, _FIELDS) | _meaning(found, ())
+    found = compose(path, "\n".join(_lines(stored)))
+    return _meaning(case, CERTIFIED) | _meaning(found, ())
 
 
 def _meaning(node: yaml.Node, without: Sequence[str]) -> Any:
