@@ -12,7 +12,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from lossproof import Call, Unavailable
+from lossproof import Call, Unavailable, Unsupported
 
 from ._compiled import Compiled
 from ._pspnet import PspnetTotalLoss
@@ -27,6 +27,8 @@ class TorchAdapter(PspnetTotalLoss):
     device = "cpu"
 
     def from_numpy(self, array: Any) -> torch.Tensor:
+        if min(array.strides, default=0) < 0:
+            raise Unsupported("PyTorch has no negative strides")
         if array.dtype == ml_dtypes.bfloat16:
             return torch.from_numpy(array.view(np.int16)).view(torch.bfloat16).to(self.device)
         return torch.from_numpy(array).to(self.device)

@@ -172,7 +172,7 @@ def test_what_is_permitted_is_permitted_in_a_script(tmp_path: Path) -> None:
     assert code == 0 and "value: variant (raises): IndexError: a label is outside" in printed
 
 
-@pytest.mark.parametrize("layout", ["transposed", "strided"])
+@pytest.mark.parametrize("layout", ["transposed", "strided", "sliced", "reversed"])
 def test_arrays_lie_in_memory_as_the_case_says(layout: str, tmp_path: Path) -> None:
     adapter = adapter_file(
         tmp_path,

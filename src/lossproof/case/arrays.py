@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from lossproof.case.inputs import laid_out, materialize
+from lossproof.case.inputs import materialize
 from lossproof.case.model import Case
 from lossproof.core.dtypes import FLOAT_TYPES, numpy_dtype
+from lossproof.core.layout import laid_out
 
 
 def numpy_arrays(case: Case, dtype: str) -> dict[str, npt.NDArray[Any]]:
@@ -27,8 +28,16 @@ def numpy_parameters(case: Case, dtype: str) -> dict[str, Any]:
     """The case's keyword parameters, arrays as NumPy arrays of the dtype."""
     kinds = {parameter.name: parameter.kind for parameter in case.function.parameters}
     return {
-        name: materialize(value, integer=False).astype(numpy_dtype(dtype))
-        if kinds[name] == "array" and value is not None
-        else value
+        name: _floats(case, name, value, dtype) if kinds[name] == "array" and value is not None else value
         for name, value in case.parameters.items()
     }
+
+
+def numpy_cotangent(case: Case, dtype: str) -> npt.NDArray[Any] | None:
+    """The case's cotangent in the dtype, if it gives one."""
+    return None if case.cotangent is None else _floats(case, "cotangent", case.cotangent, dtype)
+
+
+def _floats(case: Case, name: str, spec: Any, dtype: str) -> npt.NDArray[Any]:
+    cast = materialize(spec, integer=False).astype(numpy_dtype(dtype))
+    return laid_out(cast, case.layout.get(name))

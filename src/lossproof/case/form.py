@@ -18,6 +18,7 @@ from lossproof.case import expected as model
 from lossproof.core.dtypes import Dtype
 from lossproof.core.form import Form, Leaf, OneOf, instead, matching, must
 from lossproof.core.functions import FUNCTIONS, REDUCTIONS, REQUIRED, Function
+from lossproof.core.layout import LAYOUTS
 
 MAX_ELEMENTS = 2**26
 
@@ -27,6 +28,7 @@ _NUMBER = {
     "pattern": r"^[-+]?(0[xX][0-9a-fA-F]+(\.[0-9a-fA-F]*)?[pP][-+]?[0-9]+|\.(inf|nan))$",
 }
 _UNIQUE = {"uniqueItems": True}
+_LAYOUT = must(f"one of {', '.join(LAYOUTS)}")
 
 Number = Annotated[float, Meta(extra_json_schema=instead(**_NUMBER))]
 Integer = Annotated[int, must("an integer of 64 bits", ge=-(2**63), le=2**63 - 1)]
@@ -35,7 +37,6 @@ Lengths = Annotated[tuple[Length, ...], must("a list of lengths")]
 Words = Annotated[str, matching("[a-z0-9]+(-[a-z0-9]+)*", "lower-case words and numbers joined by hyphens")]
 Sentence = Annotated[str, must("a sentence", pattern=r"\S")]
 Reason = Annotated[str, must("a sentence: vacuous gives a reason for each output", pattern=r"\S")]
-Layout = Annotated[Literal["transposed", "strided"], must("transposed or strided")]
 
 
 # -- values of several forms -----------------------------------------------------------------
@@ -45,14 +46,14 @@ class Input(OneOf):
     """An array that goes in: listed or described."""
 
     __slots__ = ()
-    SAYS: ClassVar[str] = "a number, nested lists, or a mapping with random or full"
+    SAYS: ClassVar[str] = "a number, nested lists, or a mapping with random, full or cycle"
 
 
 class Expectation(OneOf):
     """An array that is due: listed, described, or where it is large by sums over it."""
 
     __slots__ = ()
-    SAYS: ClassVar[str] = "a number, nested lists, or a mapping with full or sketch"
+    SAYS: ClassVar[str] = "a number, nested lists, or a mapping with full, cycle or sketch"
 
 
 class Coefficients(OneOf):
@@ -69,7 +70,14 @@ class Tolerance(OneOf):
     SAYS: ClassVar[str] = "a number, nested lists, or a mapping with u or with sums and sample"
 
 
-class Tensor(Leaf, Input, Expectation, Coefficients, Tolerance):
+class Part(OneOf):
+    """A coefficient: one number, one for each element, or a description of these."""
+
+    __slots__ = ()
+    SAYS: ClassVar[str] = "a number, nested lists, or a mapping with full or cycle"
+
+
+class Tensor(Leaf, Input, Expectation, Coefficients, Tolerance, Part):
     """A number, or nested lists of equal lengths."""
 
     __slots__ = ()
@@ -83,18 +91,33 @@ class Tensor(Leaf, Input, Expectation, Coefficients, Tolerance):
 
 
 class Described(Form, frozen=True, kw_only=True):
-    """An array by its lengths and by what fills it."""
+    """An array by its lengths and by what fills it; ``diagonal``, ``blocks`` and ``set`` then change it.
+
+    The diagonal are the elements whose last two indices are equal; a block has a range for every axis,
+    whose end is exclusive.
+    """
 
     shape: Lengths
+    diagonal: Number | UnsetType = UNSET
+    blocks: Annotated[
+        tuple[tuple[tuple[tuple[Length, Length], ...], Number], ...],
+        must("a list of [[[from, to] …], value]"),
+    ] = ()
     set: Annotated[
         tuple[tuple[tuple[Length, ...], Number], ...], must("a list of [[index …], value]")
     ] = ()  # fmt: skip
 
 
-class Full(Described, Input, Expectation, frozen=True, kw_only=True):
+class Full(Described, Input, Expectation, Part, frozen=True, kw_only=True):
     """One number, repeated."""
 
     full: Number
+
+
+class Cycle(Described, Input, Expectation, Part, frozen=True, kw_only=True):
+    """Some numbers, repeated in their order over the flattened array."""
+
+    cycle: Annotated[tuple[Number, ...], must("numbers", min_length=1)]
 
 
 class Random(Described, Input, frozen=True, kw_only=True, tag_field="random"):
@@ -168,8 +191,8 @@ class Expected(Form, frozen=True, kw_only=True):
 class Bound(Form, Coefficients, Tolerance, frozen=True, kw_only=True):
     """Coefficients for all dtypes, each one number or one for each element."""
 
-    u: Tensor
-    a: Tensor = field(default_factory=lambda: Tensor(0))
+    u: Part
+    a: Part = field(default_factory=lambda: Tensor(0))
     eta: Annotated[float, Meta(extra_json_schema={"minimum": 0})] = model.Tolerance.ETA
 
 
@@ -204,11 +227,13 @@ class Variant(Form, frozen=True, kw_only=True):
     gradients: dict[str, Tensor] = field(default_factory=dict)
 
 
-Input.BY_KEY = {"random": Normal | Uniform | Integers | Choice | OneHot, "full": Full}
-Expectation.BY_KEY = {"full": Full, "sketch": Sketched}
+Input.BY_KEY = {"random": Normal | Uniform | Integers | Choice | OneHot, "full": Full, "cycle": Cycle}
+Expectation.BY_KEY = {"full": Full, "cycle": Cycle, "sketch": Sketched}
+Part.BY_KEY = {"full": Full, "cycle": Cycle}
 Coefficients.BY_KEY = {"u": Bound}
 Tolerance.BY_KEY = {"u": Bound, "sums": OfSketch}
-Input.OTHERWISE = Expectation.OTHERWISE = Coefficients.OTHERWISE = Tolerance.OTHERWISE = Tensor
+Input.OTHERWISE = Expectation.OTHERWISE = Tensor
+Coefficients.OTHERWISE = Tolerance.OTHERWISE = Part.OTHERWISE = Tensor
 
 
 # -- cases -------------------------------------------------------------------------------------
@@ -225,7 +250,7 @@ class CaseEntry(Form, frozen=True, kw_only=True):
     inputs: dict[str, Input]
     parameters: dict[str, Any] = field(default_factory=dict)
     cotangent: Input | UnsetType = UNSET
-    layout: dict[str, Layout] = field(default_factory=dict)
+    layout: dict[str, Annotated[Literal[tuple(LAYOUTS)], _LAYOUT]] = field(default_factory=dict)  # type: ignore[valid-type]
     wrt: Annotated[tuple[str, ...], Meta(extra_json_schema=_UNIQUE)] | UnsetType = UNSET
     expected: Expected | UnsetType = UNSET
     tolerance: Tolerances | UnsetType = UNSET

@@ -1,4 +1,4 @@
-"""The arrays that a case's inputs stand for, exact first and then in a dtype and memory layout."""
+"""The arrays that a case's inputs stand for, exact, before the cast to a dtype."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from lossproof.core.dtypes import FLOAT_TYPES, numpy_dtype
 
 
 def is_description(spec: Any) -> bool:
-    """Whether an input is described (``random``, ``full``) rather than listed."""
+    """Whether an input is described (``random``, ``full``, ``cycle``) rather than listed."""
     return isinstance(spec, Mapping)
 
 
@@ -24,22 +24,18 @@ def materialize(spec: Any, integer: bool) -> npt.NDArray[Any]:
         return np.asarray(spec, dtype=dtype)
     if "random" in spec:
         array = random.generate(spec).astype(dtype)
+    elif "cycle" in spec:
+        shape = tuple(spec["shape"])
+        array = np.resize(np.array(spec["cycle"], dtype=dtype), shape)
     else:
         array = np.full(tuple(spec["shape"]), spec["full"], dtype=dtype)
+    if "diagonal" in spec:
+        along = np.arange(min(array.shape[-2:]))
+        array[..., along, along] = spec["diagonal"]
+    for ranges, value in spec.get("blocks", ()):
+        array[tuple(slice(*ends) for ends in ranges)] = value
     for index, value in spec.get("set", ()):
         array[tuple(index)] = value
-    return array
-
-
-def laid_out(array: npt.NDArray[Any], layout: str | None) -> npt.NDArray[Any]:
-    """The same array with the strides that a case or a message names, or as it is."""
-    if layout == "transposed":
-        return np.asfortranarray(array)
-    if layout == "strided":
-        # Every other element of a twice as long last axis; what lies between must not be read.
-        wide = np.full((*array.shape[:-1], 2 * array.shape[-1]), 77, dtype=array.dtype)
-        wide[..., ::2] = array
-        return wide[..., ::2]
     return array
 
 

@@ -28,6 +28,7 @@ from lossproof.case.model import Case
 from lossproof.core.clauses import clauses
 from lossproof.core.dtypes import FLOAT_TYPES, INTEGER_TYPES
 from lossproof.core.functions import FUNCTIONS
+from lossproof.core.layout import LAYOUTS, equal_axes
 from lossproof.core.misfit import Misfit
 from lossproof.core.resources import folder
 from lossproof.core.shapes import result_shape, shape_mismatch
@@ -138,9 +139,9 @@ class _CaseReader:
         self.known("dtypes", entry.dtypes, dtypes)
         parameters = self.parameters()
         inputs = self.inputs(parameters)
+        cotangent = self.cotangent(inputs, parameters)
         wrt = function.wrt if entry.wrt is UNSET else entry.wrt
         self.known("wrt", wrt, function.wrt)
-        self.known("layout", entry.layout, [array.name for array in function.arrays])
         expected = None if entry.expected is UNSET else self.expected(entry.expected)
         return Case(
             id=f"{function.name}/{self.file.path.stem}/{entry.id}",
@@ -151,8 +152,8 @@ class _CaseReader:
             dtypes=entry.dtypes,
             inputs=inputs,
             parameters=parameters,
-            cotangent=self.cotangent(inputs, parameters),
-            layout=entry.layout,
+            cotangent=cotangent,
+            layout=self.layout({**inputs, **parameters, "cotangent": cotangent}),
             wrt=wrt,
             expected=expected,
             tolerances={} if expected is None else self.tolerances(expected),
@@ -223,6 +224,28 @@ class _CaseReader:
             raise self.fail(f"cotangent has shape {given}, but the result has {wanted}", "cotangent")
         return self.written["cotangent"]
 
+    def layout(self, given: Mapping[str, Any]) -> Mapping[str, str]:
+        """The layouts of arrays that the case gives and that can be laid out so."""
+        arrays = [array.name for array in self.function.arrays]
+        arrays += [parameter.name for parameter in self.function.parameters if parameter.kind == "array"]
+        self.known("layout", self.entry.layout, [*arrays, *(["cotangent"] if self.function.wrt else [])])
+        for name, layout in self.entry.layout.items():
+            if given[name] is None:
+                raise self.fail(f"layout of {name}, which the case does not give", "layout", name)
+            shape = shape_of(given[name])
+            if len(shape) < LAYOUTS[layout].axes:
+                raise self.fail(
+                    f"layout {layout} takes an array of {LAYOUTS[layout].axes} axes at least, but {name} has "
+                    f"{len(shape)}",
+                    "layout", name,
+                )  # fmt: skip
+            if layout == "broadcast" and not equal_axes(materialize(given[name], False)):
+                raise self.fail(
+                    f"layout broadcast takes an axis along which all elements are equal, and {name} has none",
+                    "layout", name,
+                )  # fmt: skip
+        return self.entry.layout
+
     def outputs(self, outcome: Any, *place: str | int) -> dict[str, Any]:
         """``{value: …, gradients: {logits: …}}`` by the names of outputs."""
         for name in outcome.gradients:
@@ -281,18 +304,47 @@ class _CaseReader:
             raise self.fail(f"seed of {name} must be 0 … 2**64−1", *place, "seed")
         if isinstance(spec, forms.Integers) and spec.high <= spec.low:
             raise self.fail(f"high of {name} must be above low", *place)
+        self.places(spec, *place)
+        if integer and isinstance(spec, (forms.Normal, forms.Uniform, forms.OneHot)):
+            raise self.fail(f"{name} must hold integers", *place)
+        values = self.filling(spec)
+        if values:
+            self.representable(self.listed(values, integer, *place), integer, *place)
+
+    def places(self, spec: forms.Described, *place: str | int) -> None:
+        """That ``diagonal``, ``blocks`` and ``set`` name elements that there are."""
+        name = place[-1]
+        if spec.diagonal is not UNSET and len(spec.shape) < 2:
+            raise self.fail(f"diagonal of {name} takes two axes at least", *place)
+        for ranges, _ in spec.blocks:
+            if len(ranges) != len(spec.shape) or any(
+                not first < end <= length for (first, end), length in zip(ranges, spec.shape)
+            ):
+                raise self.fail(f"blocks of {name} must be a list of [[[from, to] …], value]", *place)
         for index, _ in spec.set:
             if len(index) != len(spec.shape) or any(i >= length for i, length in zip(index, spec.shape)):
                 raise self.fail(f"set of {name} must be a list of [[index …], value]", *place)
-        if integer and isinstance(spec, (forms.Normal, forms.Uniform, forms.OneHot)):
-            raise self.fail(f"{name} must hold integers", *place)
-        values = [value for _, value in spec.set]
+
+    def filling(self, spec: forms.Described) -> list[float]:
+        """The numbers that a description names."""
+        values = [value for _, value in spec.set] + [value for _, value in spec.blocks]
+        if spec.diagonal is not UNSET:
+            values.append(spec.diagonal)
         if isinstance(spec, forms.Full):
             values.append(spec.full)
+        elif isinstance(spec, forms.Cycle):
+            values += spec.cycle
         elif isinstance(spec, forms.Choice):
             values += spec.of
-        if values:
-            self.representable(self.listed(values, integer, *place), integer, *place)
+        return values
+
+    def stored(self, spec: forms.Full | forms.Cycle, integer: bool, *place: str) -> npt.NDArray[Any]:
+        """The array that a description of an expectation or of its coefficients stands for."""
+        self.length(spec.shape, *place)
+        self.places(spec, *place)
+        self.listed(self.filling(spec), integer, *place)
+        given = msgspec.structs.asdict(spec)
+        return materialize({key: value for key, value in given.items() if value is not UNSET}, integer)
 
     def length(self, shape: Sequence[int], *place: str | int) -> None:
         """A shape that may be built."""
@@ -323,10 +375,8 @@ class _CaseReader:
             if sample.ndim != 1 or not sample.size or not math.prod(sketch.shape):
                 raise self.fail("the sample of a sketch is a list of elements", *place, "sketch", "sample")
             return Sketch(sketch.shape, sketch.seed, sums, sample)
-        if isinstance(spec, forms.Full):
-            self.length(spec.shape, *place)
-            self.listed(spec.full, integer, *place)
-            return materialize(msgspec.structs.asdict(spec), integer)
+        if isinstance(spec, (forms.Full, forms.Cycle)):
+            return self.stored(spec, integer, *place)
         assert isinstance(spec, forms.Tensor)
         return self.listed(spec.value, integer, *place)
 
@@ -361,8 +411,13 @@ class _CaseReader:
             raise self.fail("eta of a tolerance must be a finite number from 0 up", *place, "eta")
         return Tolerance(u, a, given.eta)
 
-    def coefficient(self, given: forms.Tensor, name: str, shape: tuple[int, ...], *place: str) -> Floats:
-        array: Floats = self.listed(given.value, False, *place)
+    def coefficient(self, given: forms.Part, name: str, shape: tuple[int, ...], *place: str) -> Floats:
+        array: Floats
+        if isinstance(given, (forms.Full, forms.Cycle)):
+            array = self.stored(given, False, *place)
+        else:
+            assert isinstance(given, forms.Tensor)
+            array = self.listed(given.value, False, *place)
         if array.shape not in ((), shape):
             raise self.fail(
                 f"{name} of a tolerance has shape {array.shape}, not {shape} or one number", *place

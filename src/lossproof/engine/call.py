@@ -5,10 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from lossproof.adapter import Adapter, Call
-from lossproof.case.arrays import numpy_arrays, numpy_parameters
-from lossproof.case.inputs import materialize
+from lossproof.case.arrays import numpy_arrays, numpy_cotangent, numpy_parameters
 from lossproof.case.model import Case
-from lossproof.core.dtypes import FLOAT_TYPES, numpy_dtype
+from lossproof.core.dtypes import FLOAT_TYPES
 from lossproof.engine.answer import Answer, Bound, answer_to
 from lossproof.errors import Unsupported
 
@@ -20,12 +19,9 @@ def bind(adapter: Adapter, case: Case, dtype: str) -> Bound:
         name: adapter.from_numpy(value) if isinstance(value, np.ndarray) else value
         for name, value in numpy_parameters(case, dtype).items()
     }
-    cotangent = (
-        None
-        if case.cotangent is None
-        else adapter.from_numpy(materialize(case.cotangent, False).astype(numpy_dtype(dtype)))
-    )
-    return Call(adapter, case.function.name, parameters), arrays, cotangent
+    cotangent = numpy_cotangent(case, dtype)
+    native = None if cotangent is None else adapter.from_numpy(cotangent)
+    return Call(adapter, case.function.name, parameters), arrays, native
 
 
 def ask(adapter: Adapter, case: Case, dtype: str) -> Answer:

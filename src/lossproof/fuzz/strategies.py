@@ -20,6 +20,7 @@ from lossproof.case.inputs import materialize
 from lossproof.case.model import Case
 from lossproof.core.dtypes import FLOAT_TYPES, INTEGER_TYPES, FloatType
 from lossproof.core.functions import REDUCTIONS, Function, Parameter, Values
+from lossproof.core.layout import LAYOUTS
 from lossproof.core.shapes import Shape, is_open, lengths_of, names, resolve, result_shape
 
 Draw = Callable[[st.SearchStrategy[Any]], Any]
@@ -65,9 +66,13 @@ def _case(draw: Draw, function: Function, dtype: str) -> Case:
         cotangent = draw(hnp.arrays(np.float64, shape, elements=elements))
     layout = {}
     if draw(st.integers(0, 7)) == 7:
-        strided = [n for n, a in arrays.items() if a.ndim and a.size]
-        if strided:
-            layout = {draw(st.sampled_from(strided)): draw(st.sampled_from(("transposed", "strided")))}
+        placed = [name for name, array in arrays.items() if array.ndim and array.size]
+        if placed:
+            name = draw(st.sampled_from(placed))
+            axes = arrays[name].ndim
+            # What broadcast takes are equal elements, which are not drawn.
+            ways = [way for way, (least, _) in LAYOUTS.items() if least <= axes and way != "broadcast"]
+            layout = {name: draw(st.sampled_from(ways))}
     return Case(
         id=f"{function.name}/drawn/drawn", function=function, clause="G-1", level="required", why="drawn",
         dtypes=(dtype,), inputs=inputs, parameters=parameters, cotangent=cotangent, layout=layout,

@@ -13,13 +13,14 @@ import numpy as np
 import numpy.typing as npt
 
 from lossproof.core.dtypes import ARRAY_TYPES, FLOAT_TYPES
+from lossproof.core.layout import layout_of
 
 # Longest lists of numbers that are sent as text; beyond it base64 is quicker and shorter.
 MAX_TEXT = 64
 
 
 def encode_array(array: npt.NDArray[Any] | np.generic, encoding: str = "any") -> dict[str, Any]:
-    """One array as ``{"shape", "dtype", "data"}``, and ``layout`` where it is not contiguous.
+    """One array as ``{"shape", "dtype", "data"}``, and ``layout`` where it has one.
 
     Raises:
         TypeError: the dtype is none that the protocol has.
@@ -37,8 +38,9 @@ def encode_array(array: npt.NDArray[Any] | np.generic, encoding: str = "any") ->
             message["data"] = [_number_to_json(x) for x in array.astype(np.float64).ravel().tolist()]
     else:
         message["data"] = [int(x) for x in array.ravel().tolist()]
-    if not array.flags.c_contiguous:
-        message["layout"] = "transposed" if array.flags.f_contiguous else "strided"
+    layout = layout_of(array)
+    if layout is not None:
+        message["layout"] = layout
     return message
 
 

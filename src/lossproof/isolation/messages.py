@@ -13,6 +13,7 @@ from lossproof.adapter import ALL_DTYPES
 from lossproof.core.dtypes import ARRAY_TYPES
 from lossproof.core.form import Form, OneOf, instead, must
 from lossproof.core.functions import FUNCTIONS
+from lossproof.core.layout import LAYOUTS
 from lossproof.registry.deviations import Deviation
 
 VERSION: Final = 1
@@ -41,7 +42,7 @@ class Array(Form, frozen=True, forbid_unknown_fields=False):
     ]
     dtype: Annotated[Literal[tuple(ARRAY_TYPES)], must(f"one of {', '.join(ARRAY_TYPES)}")]  # type: ignore[valid-type]
     data: Annotated[str | list[Any], must("a list of numbers or base64 text"), Meta(extra_json_schema=_DATA)]
-    layout: Literal["transposed", "strided"] | UnsetType = UNSET
+    layout: Literal[tuple(LAYOUTS)] | UnsetType = UNSET  # type: ignore[valid-type]
 
 
 class Message(OneOf):

@@ -14,8 +14,8 @@ from typing import Any, BinaryIO
 from msgspec import UNSET
 
 from lossproof.adapter import Adapter, Call
-from lossproof.case.inputs import laid_out
 from lossproof.core.functions import FUNCTIONS
+from lossproof.core.layout import laid_out
 from lossproof.engine.answer import call_outputs, describe
 from lossproof.errors import LossproofError, Unsupported
 from lossproof.isolation import protocol

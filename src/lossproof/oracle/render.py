@@ -8,8 +8,13 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from lossproof.case.expected import Expected, Sketch, Tolerance
+from lossproof.oracle.describe import LISTED_ELEMENTS, description
+
+# Arrays of up to so many elements are listed whatever they hold.
+LISTED = 16
 
 Stored = Mapping[str, tuple[str, ...]]
 """The lines of the fields ``expected`` and, where there are tolerances, ``tolerance``; at no indentation."""
@@ -55,11 +60,12 @@ def _bounds(indent: str, name: str, tolerance: Tolerance | None) -> Iterator[str
 
 
 def _bound(tolerance: Tolerance) -> str:
-    u = _list(tolerance.u, False)
-    rest = [f"a: {_list(tolerance.a, False)}"] if tolerance.a.any() else []
+    u = _array(tolerance.u, False)
+    rest = [f"a: {_array(tolerance.a, False)}"] if tolerance.a.any() else []
     if tolerance.eta != Tolerance.ETA:
         rest.append(f"eta: {_number(tolerance.eta, False)}")
-    return f"{{{', '.join([f'u: {u}', *rest])}}}" if rest else u
+    # A description alone would be read as that of an expectation.
+    return f"{{{', '.join([f'u: {u}', *rest])}}}" if rest or u.startswith("{") else u
 
 
 def _output(indent: str, name: str, item: Expected | None, integer: bool) -> Iterator[str]:
@@ -73,11 +79,7 @@ def _output(indent: str, name: str, item: Expected | None, integer: bool) -> Ite
         yield from _wrapped(f"{indent}    ", f"sums: {_list(item.sums, integer)}")
         yield from _wrapped(f"{indent}    ", f"sample: {_list(item.sample, integer)}")
         return
-    if not item.size or (item.size > 1 and np.unique(item).size == 1 and item.size > 16):
-        fill = _number(item.flat[0], integer) if item.size else "0"
-        yield f"{indent}{name}: {{full: {fill}, shape: {list(item.shape)}}}"
-        return
-    yield from _wrapped(indent, f"{name}: {_list(item, integer)}")
+    yield from _wrapped(indent, f"{name}: {_array(item, integer)}")
 
 
 def _wrapped(indent: str, text: str) -> Iterator[str]:
@@ -85,6 +87,29 @@ def _wrapped(indent: str, text: str) -> Iterator[str]:
         text, 100, initial_indent=indent, subsequent_indent=indent + "  ",
         break_long_words=False, break_on_hyphens=False,
     )  # fmt: skip
+
+
+def _array(values: npt.NDArray[Any], integer: bool) -> str:
+    """Listed, or described where that is much shorter."""
+    if values.size and values.size <= LISTED:
+        return _list(values, integer)
+    found = description(values) if values.size else {"full": 0.0, "shape": list(values.shape)}
+    if found is None:
+        return _list(values, integer)
+    described = _described(found, integer)
+    few = 0 < values.size <= LISTED_ELEMENTS and 2 * len(described) > len(_list(values, integer))
+    return _list(values, integer) if few else described
+
+
+def _described(fields: Mapping[str, Any], integer: bool) -> str:
+    parts = []
+    for name, field in fields.items():
+        if name == "set":
+            text = f"[{', '.join(f'[{index}, {_number(value, integer)}]' for index, value in field)}]"
+        else:
+            text = str(field) if name == "shape" else _list(field, integer)
+        parts.append(f"{name}: {text}")
+    return f"{{{', '.join(parts)}}}"
 
 
 def _list(values: Any, integer: bool) -> str:

@@ -18,9 +18,8 @@ from lossproof.case.expected import Sketch, Tolerance, block_slices, sampled
 from lossproof.case.random import signs
 from lossproof.oracle.balls import Quantity, Undecided, nearest, total
 from lossproof.oracle.bounds import Bound, Floats
+from lossproof.oracle.describe import LISTED_ELEMENTS, description
 
-# Tensors larger than this are stored as sums and a sample.
-LISTED_ELEMENTS = 128
 SKETCH_SEED, SKETCH_PATTERNS, SKETCH_BLOCKS, SKETCH_SAMPLE = 1, 2, 32, 32
 # A sum against a pattern of signs errs by more with probability 2·e^(−18) (T-8).
 SIGNED_SUM = 6.0
@@ -44,18 +43,13 @@ class Output:
     def __post_init__(self) -> None:
         self.rounded = np.array([nearest(x) for x in self.exact], dtype=np.float64)
 
-    @property
+    @cached_property
     def listed(self) -> bool:
-        return len(self.exact) <= LISTED_ELEMENTS or self.constant is not None
-
-    @property
-    def constant(self) -> float | None:
-        """The value that all of a large output's elements share, if they do, and their bound too."""
-        if len(self.exact) <= LISTED_ELEMENTS or np.unique(self.rounded).size > 1:
-            return None
-        if any((part != part[0]).any() for part in self._coefficients):
-            return None
-        return float(self.rounded[0])
+        """Whether all elements and their bounds are stored: they are few, or few numbers describe them."""
+        if len(self.exact) <= LISTED_ELEMENTS:
+            return True
+        parts = (self.rounded, *(rounded_up_all(part) for part in self._coefficients))
+        return all(description(part.reshape(self.shape)) is not None for part in parts)
 
     def array(self) -> Floats:
         return self.rounded.reshape(self.shape)
@@ -127,7 +121,7 @@ def _tolerance(u: Floats, a: Floats, h: Floats, shape: tuple[int, ...]) -> Toler
 
 def _stored(part: Floats, shape: tuple[int, ...]) -> Floats:
     """Rounded up; one number where all are the same."""
-    rounded = np.array([rounded_up(value) for value in part.tolist()])
+    rounded = rounded_up_all(part)
     if (rounded == rounded[:1]).all():
         return np.array(rounded[0] if rounded.size else 0.0)
     return rounded.reshape(shape)
@@ -148,6 +142,12 @@ def _sum(terms: Iterable[Quantity]) -> float:
         if float(sum_.abs_upper()) <= 2.0**-100 * size:
             return 0.0
         raise
+
+
+def rounded_up_all(part: Floats) -> Floats:
+    """``rounded_up`` of each."""
+    values, places = np.unique(part, return_inverse=True)
+    return np.array([rounded_up(value) for value in values.tolist()])[places.reshape(part.shape)]
 
 
 def rounded_up(value: float) -> float:

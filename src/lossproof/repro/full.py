@@ -26,6 +26,7 @@ _ROOTS = (
     "lossproof.adapter",
     "lossproof.case.inputs",
     "lossproof.core.dtypes",
+    "lossproof.core.layout",
     "lossproof.engine.refusal",
     "lossproof.repro.report",
 )
@@ -106,7 +107,8 @@ def _main(case: Case, embedded: Embedded, arguments: str, dtype: str) -> Iterato
     yield ""
     yield "from lossproof.adapter import Call"
     yield "from lossproof.case.expected import Sketch, Tolerance, Variant"
-    yield "from lossproof.case.inputs import laid_out, materialize"
+    yield "from lossproof.case.inputs import materialize"
+    yield "from lossproof.core.layout import laid_out"
     yield "from lossproof.core.dtypes import numpy_dtype"
     yield "from lossproof.engine.answer import answer_to"
     if refusable:
@@ -157,24 +159,27 @@ def _bind(name: str, case: Case, dtype: str) -> Iterator[str]:
     for array in case.function.arrays:
         labels = array.integer and dtype in FLOAT_TYPES
         text = _input(case.inputs[array.name], array.integer, "np.int64" if labels else "dtype")
-        layout = case.layout.get(array.name)
-        if layout is not None:
-            text = f"laid_out({text}, {layout!r})"
-        yield from _native(array.name, text)
+        yield from _native(array.name, _placed(case, array.name, text))
     yield "    }"
     yield "    parameters = {"
     for name, value in case.parameters.items():
         if kinds[name] == "array" and value is not None:
-            yield from _native(name, _input(value, False, "dtype"))
+            yield from _native(name, _placed(case, name, _input(value, False, "dtype")))
         else:
             yield f"        {name!r}: {literal.value(value)},"
     yield "    }"
     if case.cotangent is None:
         yield "    cotangent = None"
     else:
-        text = _input(case.cotangent, False, "dtype")
+        text = _placed(case, "cotangent", _input(case.cotangent, False, "dtype"))
         yield from _lines(f"    cotangent = adapter.from_numpy({text})")
     yield f"    return Call(adapter, {case.function.name!r}, parameters), arrays, cotangent"
+
+
+def _placed(case: Case, name: str, text: str) -> str:
+    """An array's source with the array laid out as the case says."""
+    layout = case.layout.get(name)
+    return text if layout is None else f"laid_out({text}, {layout!r})"
 
 
 def _native(name: str, text: str) -> list[str]:
