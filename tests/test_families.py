@@ -1,0 +1,54 @@
+"""Generated case files are what their families make."""
+
+from __future__ import annotations
+
+import pytest
+
+from lossproof.case.read import load_file
+from tests.families import Topic, every_topic
+from tests.families._page import is_made, page
+from tests.families._topic import CASES
+
+TOPICS = list(every_topic())
+CASE = {
+    "id": "one", "clause": "SG-1", "level": "required", "why": "at 1: base 2, not e", "dtypes": ["float64"],
+    "inputs": {"logits": [0.1, 2.0**-149]},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("topic", TOPICS, ids=lambda topic: f"{topic.function}/{topic.name}")
+def test_a_file_is_what_its_family_makes(topic: Topic) -> None:
+    text = topic.path.read_text(encoding="utf-8")
+    assert page(topic, text) == text, "python -m tests.families --write"
+
+
+def test_every_file_that_says_so_is_made_by_a_family() -> None:
+    made = {path for path in CASES.rglob("*.yaml") if is_made(path.read_text(encoding="utf-8"))}
+    assert made == {topic.path for topic in TOPICS}
+
+
+def test_numbers_are_exact_and_sentences_read_back() -> None:
+    topic = Topic("sigmoid", "example", "An example.", [CASE])
+    (case,) = load_file(topic.path, page(topic))
+    assert case.inputs["logits"].tolist() == CASE["inputs"]["logits"]  # type: ignore[index]
+    assert case.why == CASE["why"]
+
+
+def test_a_case_keeps_what_the_oracle_wrote_until_its_human_part_changes() -> None:
+    topic = Topic("sigmoid", "example", "An example.", [CASE, CASE | {"id": "two"}])
+    stored = page(topic).replace(
+        "\n\n", "\n    expected:\n      value: [0.5,\n        0.5]\n    tolerance: {value: 4}\n\n"
+    )
+    assert stored.count("expected") == 1
+    assert page(topic, stored) == stored
+    changed = Topic("sigmoid", "example", "An example.", [CASE | {"why": "another"}, CASE | {"id": "two"}])
+    assert page(changed, stored) == page(changed)
+    reordered = Topic("sigmoid", "example", "An example.", [CASE | {"id": "two"}, CASE])
+    assert page(reordered, stored).count("expected") == 1
+
+
+def test_mistakes_in_a_family_are_named() -> None:
+    with pytest.raises(ValueError, match="sigmoid/example/one has the field 'expect'"):
+        Topic("sigmoid", "example", "An example.", [CASE | {"expect": 1}])
+    with pytest.raises(ValueError, match="sigmoid/example/one is there twice"):
+        Topic("sigmoid", "example", "An example.", [CASE, CASE])
