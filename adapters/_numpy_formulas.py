@@ -75,7 +75,7 @@ def quotient(y: Array, p: Array) -> Array:
 
 
 def inside(p: Array) -> Array:
-    """p, and NaN where it is outside of [0, 1] (CE-4, BCE-4)."""
+    """p, and NaN where it is outside of [0, 1] (CE-4, BCE-4, BCE-15)."""
     outside = (p < 0) | (p > 1)
     return np.where(outside, np.nan, p) if outside.any() else p
 
@@ -310,13 +310,13 @@ def label_weight(k: Array, counts: Array | None, weight: Array | None) -> np.flo
 
 def binary_cross_entropy(p: Array, y: Array, weight: Array | None = None) -> Array:
     """−w (y ln p + (1 − y) ln(1 − p)) (BCE-1, BCE-2, BCE-6); elements."""
-    p = inside(p)
+    p, y = inside(p), inside(y)
     return weighted(-(product(y, np.log(p)) + product(1 - y, np.log1p(-p))), weight)
 
 
 def binary_cross_entropy_gradient(p: Array, y: Array, v: Array, weight: Array | None = None) -> Array:
     """∂/∂p = w ((1 − y)/(1 − p) − y/p), where a term whose target is 0 is absent (BCE-7)."""
-    p = inside(p)
+    p, y = inside(p), inside(y)
     return weighted(quotient(1 - y, 1 - p) - quotient(y, p), weight) * v
 
 
@@ -328,6 +328,7 @@ def sigmoid_cross_entropy(
     Both logarithms are max(±x, 0) + ln(1 + e^−|x|), as in ``softplus``.
     """
     tail = np.log1p(np.exp(-np.abs(x)))
+    y = inside(y)
     y_plus = weighted(y, pos_weight)
     return weighted(
         product(y_plus, np.maximum(-x, 0) + tail) + product(1 - y, np.maximum(x, 0) + tail), weight
@@ -339,6 +340,7 @@ def sigmoid_cross_entropy_gradient(
 ) -> Array:
     """∂/∂x = w ((1 − y) σ(x) − w₊ y σ(−x)) (BCE-12), both sigmoids with one exponential as in ``sigmoid``."""
     e = np.exp(-np.abs(x))
+    y = inside(y)
     y_plus = weighted(y, pos_weight)
     return weighted(((1 - y) * np.maximum(e, x >= 0) - y_plus * np.maximum(e, x <= 0)) / (1 + e), weight) * v
 

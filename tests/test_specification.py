@@ -21,6 +21,7 @@ from lossproof.core.functions import FUNCTIONS
 from lossproof.core.resources import folder
 from lossproof.registry.deviations import load_deviations
 from lossproof.registry.find import BUILTIN
+from tests.plain_yaml import PlainLoader
 
 ROOT = Path(__file__).parent.parent
 CASES = load_cases()
@@ -60,17 +61,6 @@ def test_no_two_cases_have_the_same_content() -> None:
         return "|".join(parts)
 
     assert [k for k, n in Counter(map(content, CASES)).items() if n > 1] == []
-
-
-class PlainLoader(yaml.SafeLoader):
-    """YAML 1.2 numbers for PyYAML."""
-
-
-PlainLoader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)$|[-+]?\.inf$|\.nan$"),
-    list("-+0123456789."),
-)
 
 
 @pytest.mark.parametrize("path", sorted(case_files([folder("cases")])), ids=lambda p: p.stem)

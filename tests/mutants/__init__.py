@@ -4,7 +4,7 @@ Every class is one mutant; its docstring says the bug. ``MUTANTS`` holds them wi
 break, the kind of mistake and, where it really happened, the upstream issue.
 """
 
-from . import binary, cross_entropy, l2, mask_rcnn, pspnet, sigmoid, softmax, sparse
+from . import binary, cross_entropy, l2, mask_rcnn, pspnet, sigmoid, softmax, sparse, special_pairs
 
 from . import everywhere  # isort: skip  (leaves out what the others have)
 from .registry import KINDS, MUTANTS, Mutant
@@ -22,4 +22,5 @@ __all__ = [
     "sigmoid",
     "softmax",
     "sparse",
+    "special_pairs",
 ]

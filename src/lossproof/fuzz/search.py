@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from hypothesis.errors import Flaky
 from lossproof.case.arrays import numpy_parameters
 from lossproof.case.expected import Sketch
 from lossproof.case.model import Case
+from lossproof.case.read import load_cases
 from lossproof.core.dtypes import FLOAT_TYPES, INTEGER_TYPES
 from lossproof.core.functions import FUNCTIONS, Function
 from lossproof.core.verdicts import FAILURES, Verdict
@@ -242,12 +244,22 @@ class Search:
         raise _Fails
 
     def _recorded(self, case: Case, output: str) -> str | None:
-        """The adapter's recorded deviation that is about the same function and clause, if any."""
+        """The adapter's recorded deviation that is about the same function and clause, if any.
+
+        About a clause is one that names it, or one of the house's cases of it.
+        """
         prefix = f"{case.function.name}/"
         for deviation in self.deviations.entries:
-            if deviation.clause == case.clause and any(c.startswith(prefix) for c in deviation.cases()):
+            listed = {name for name in deviation.cases() if name.startswith(prefix)}
+            if listed and (deviation.clause == case.clause or listed & _cases_of(case.clause)):
                 return deviation.id
         return None
+
+
+@cache
+def _cases_of(clause: str) -> frozenset[str]:
+    """The cases that come with lossproof and test a clause, by id."""
+    return frozenset(case.id for case in load_cases() if case.clause == clause)
 
 
 def _kind(verdict: Verdict, comparison: Any) -> str:

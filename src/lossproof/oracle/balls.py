@@ -76,6 +76,14 @@ def product(weight: Quantity, cost: Quantity) -> Quantity:
     return weight * cost
 
 
+def weighed(weight: Quantity, cost: Quantity) -> Quantity:
+    """A weight times a cost: 0 times an infinite cost is NaN (clause G-12)."""
+    zero = weight == 0 if isinstance(weight, float) else weight.is_zero()
+    if zero and isinstance(cost, float) and math.isinf(cost):
+        return NAN
+    return product(weight, cost)
+
+
 def sizes(exact: Sequence[Quantity]) -> npt.NDArray[np.float64]:
     """Magnitudes; 0 for what is not finite (it is compared for equality, not with a bound)."""
     rounded = np.abs(np.array([nearest(x) for x in exact], dtype=np.float64))

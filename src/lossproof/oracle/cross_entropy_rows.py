@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lossproof.oracle.balls import NAN, Quantity, arb, nearest, product, total
+from lossproof.oracle.balls import NAN, Quantity, arb, nearest, total, weighed
 from lossproof.oracle.bounds import DIVISION, Bound, Floats, rounding, summing
 from lossproof.oracle.definitions.softmax import Rows
 from lossproof.oracle.reduction import reduced
@@ -49,7 +49,7 @@ class CrossEntropy:
         if self.invalid[r] or row.kind == "nan":
             return NAN
         terms = [
-            product(t, -row.log_p(c))
+            weighed(t, -row.log_p(c))
             for c, t in enumerate(self.target[r])
             if not (isinstance(t, float) and t == 0.0)
         ]

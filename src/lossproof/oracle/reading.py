@@ -73,7 +73,7 @@ def negative_zero(p: Array) -> bool:
 
 
 def zero_weight(weight: Any) -> bool:
-    """Whether a weight is 0: its product with an infinite cost is not specified."""
+    """Whether a weight is 0: its product with an infinite cost is NaN or 0 (G-12)."""
     return weight is not None and bool((np.asarray(weight) == 0).any())
 
 

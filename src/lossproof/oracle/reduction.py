@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from lossproof.oracle.balls import NAN, Quantity, arb, nearest, product, sizes, total
+from lossproof.oracle.balls import NAN, Quantity, arb, nearest, sizes, total, weighed
 from lossproof.oracle.bounds import DIVISION, SUBNORMAL, Bound, Floats, rounding, summing
 from lossproof.oracle.result import Output
 
@@ -37,7 +37,7 @@ def reduced(
     terms = Bound(_finite_sum(each.u), _finite_sum(each.a), _finite_sum(each.h))
     terms += summing(len(magnitudes)) * magnitude
     divisor = count if count is not None else 1.0
-    exact = product(arb(scale), sum_ / arb(divisor) if not isinstance(sum_, float) else sum_)
+    exact = weighed(arb(scale), sum_ / arb(divisor) if not isinstance(sum_, float) else sum_)
     size = abs(nearest(exact))
     size = size if math.isfinite(size) else 0.0
     finished = rounding(1)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from lossproof.core.dtypes import FloatType
-from lossproof.oracle.balls import NAN, Quantity, arb, nearest, product, sizes, total
+from lossproof.oracle.balls import NAN, Quantity, arb, nearest, product, sizes, total, weighed
 from lossproof.oracle.bounds import DIVISION, LOG, LOG1P, Bound, each, exp_of, rounding
 from lossproof.oracle.definition import Arguments, Inputs, Outputs, define
 from lossproof.oracle.definitions.sigmoid import (
@@ -29,11 +29,14 @@ from lossproof.oracle.reading import (
     negative_zero,
     outside,
     steep,
+    subnormal,
     sum_overflows,
     zero_weight,
 )
 from lossproof.oracle.reduction import element_shares, reduce_elements
 from lossproof.oracle.result import Output
+
+INVALID_TARGET = Reading("BCE-15", level="recommended", raises=True, gradients=False)
 
 
 def _read_probabilities(arrays: Arrays, parameters: Parameters, dtype: FloatType) -> Reading:
@@ -41,11 +44,14 @@ def _read_probabilities(arrays: Arrays, parameters: Parameters, dtype: FloatType
     weight, gradients = parameters["weight"], not negative_zero(p) and not steep(p, dtype)
     certain = ((p == 0) & (y > 0)) | ((p == 1) & (y < 1))
     if certain.any() and zero_weight(weight):
-        # 0 · inf, from a weight of 0, is not specified.
+        # A weight of 0 may or may not cancel an infinite cost (G-12).
         return SILENT
-    if outside(p):
-        lone = p.ndim == 0 and not nan(p, y)
-        return Reading("BCE-4", raises=True, infinite=True, gradients=False) if lone else SILENT
+    if outside(p) or outside(y):
+        if p.ndim or nan(p, y):
+            return SILENT
+        if not outside(p):
+            return INVALID_TARGET
+        return Reading("BCE-4", raises=True, infinite=True, gradients=False)
     if nan(p, y):
         return Reading("BCE-13", raises=True, gradients=gradients)
     if certain.any():
@@ -65,13 +71,19 @@ def _binary_cross_entropy(arrays: Inputs, arguments: Arguments) -> Outputs:
 
 def _read_logits(arrays: Arrays, parameters: Parameters, dtype: FloatType) -> Reading:
     x, y = arrays["logits"], arrays["target"]
+    if outside(y):
+        return SILENT if x.ndim or nan(x, y) else INVALID_TARGET
     if np.isinf(x).any():
-        silent = nan(x, y) or zero_weight(parameters["weight"])
+        silent = zero_weight(parameters["weight"]) or zero_weight(parameters["pos_weight"])
         return SILENT if silent else Reading("BCE-11", level="recommended")
     if nan(x, y):
         return Reading("BCE-13")
     if sum_overflows(np.abs(x) * 16, dtype):
         return Reading("G-4", level="recommended")
+    has_weight = parameters["weight"] is not None or parameters["pos_weight"] is not None
+    if has_weight and subnormal(np.exp(-np.abs(x)), dtype):
+        # A cost that is flushed before its weight makes it normal.
+        return Reading("G-8", level="recommended")
     if leaves_half(x, dtype):
         return Reading("BCE-14")
     if parameters["pos_weight"] is not None:
@@ -110,13 +122,13 @@ class BinaryCrossEntropy:
         exact: list[Quantity] = []
         plain: list[float] = []
         for p, y, w in zip(self.p, self.y, self.w, strict=True):
-            if math.isnan(y) or not 0 <= p <= 1:
+            if not 0 <= y <= 1 or not 0 <= p <= 1:
                 exact.append(NAN)
                 plain.append(0.0)
                 continue
             one = product(arb(y), -arb(p).log() if p > 0 else math.inf)
             zero = product(1 - arb(y), -(1 - arb(p)).log() if p < 1 else math.inf)
-            cost = product(arb(w), total([one, zero]))
+            cost = weighed(arb(w), total([one, zero]))
             exact.append(cost)
             # The plain form ln(1 − p) rounds 1 − p.
             plain.append(w * (1 - y))
@@ -127,7 +139,7 @@ class BinaryCrossEntropy:
         exact: list[Quantity] = []
         cancelling: list[float] = []
         for p, y, w, s in zip(self.p, self.y, self.w, shares, strict=True):
-            if math.isnan(y) or not 0 <= p <= 1:
+            if not 0 <= y <= 1 or not 0 <= p <= 1:
                 exact.append(NAN)
                 cancelling.append(0.0)
                 continue
@@ -165,12 +177,12 @@ class SigmoidCrossEntropy:
         soft: list[float] = []
         for x, y, w, pos in zip(self.x, self.y, self.w, self.pos, strict=True):
             parts = (0.0, 0.0, 0.0)
-            if math.isnan(y):
+            if not 0 <= y <= 1:
                 exact.append(NAN)
             else:
-                one = product(arb(pos) * arb(y), softplus(-x))
+                one = weighed(arb(pos), product(arb(y), softplus(-x)))
                 zero = product(1 - arb(y), softplus(x))
-                cost = product(arb(w), total([one, zero]))
+                cost = weighed(arb(w), total([one, zero]))
                 exact.append(cost)
                 if math.isfinite(x) and math.isfinite(nearest(cost)):
                     # max(x, 0) − x·y cancels when the target is soft.
@@ -191,7 +203,7 @@ class SigmoidCrossEntropy:
         cancelling: list[float] = []
         for x, y, w, pos, s in zip(self.x, self.y, self.w, self.pos, shares, strict=True):
             parts = (0.0, 0.0, 0.0)
-            if math.isnan(y) or math.isnan(x):
+            if not 0 <= y <= 1 or math.isnan(x):
                 exact.append(NAN)
             else:
                 sigma, other = logistic(x), logistic(-x)

@@ -38,15 +38,23 @@ from lossproof.oracle.rows import Back, rows_of, without
 def _read_probabilities(arrays: Arrays, parameters: Parameters, dtype: FloatType) -> Reading:
     p, y = arrays["probabilities"], arrays["target"]
     gradients = not negative_zero(p) and not steep(p, dtype)
+    if _unspecified(y):
+        return SILENT
     if outside(p):
-        # A probability outside of its range under a target of 0 costs NaN as well.
-        lone = p.ndim == 1 and not nan(p, y)
-        return Reading("CE-4", raises=True, infinite=True, gradients=False) if lone else SILENT
+        if p.ndim > 1 or nan(p, y):
+            return SILENT
+        level = "required" if outside(p[y > 0]) else "recommended"
+        return Reading("CE-4", level=level, raises=True, infinite=True, gradients=False)
     if nan(p, y):
-        return Reading("CE-16", gradients=gradients)
+        return Reading("CE-16", gradients=gradients and not nan(p))
     if (p == 0).any():
         return Reading("CE-3" if ((p == 0) & (y > 0)).any() else "CE-2", gradients=gradients)
     return Reading("CE-1", gradients=gradients)
+
+
+def _unspecified(target: Array) -> bool:
+    """Whether a target is negative or infinite (CE-19)."""
+    return bool(((target < 0) | np.isinf(target)).any())
 
 
 @define("cross_entropy", _read_probabilities, symmetric=True)
@@ -67,12 +75,12 @@ def _read_dense(arrays: Arrays, parameters: Parameters, dtype: FloatType) -> Rea
     x, y = arrays["logits"], arrays["target"]
     if not x.shape[parameters["axis"]]:
         return SILENT if parameters["label_smoothing"] else Reading("G-5")
+    if _unspecified(y):
+        return SILENT
     if nan(x, y):
-        return Reading("CE-16") if not np.isinf(x).any() else SILENT
-    if np.isposinf(x).any() or np.isneginf(x).all(axis=parameters["axis"]).any():
-        return Reading("CE-15", level="recommended")
-    if np.isneginf(x).any():
-        return Reading("CE-15")
+        return Reading("CE-16", gradients=not nan(y)) if not np.isinf(x).any() else SILENT
+    if np.isinf(x).any():
+        return _infinite(np.moveaxis(x, parameters["axis"], -1))
     if sum_overflows(spread(x, parameters["axis"]) * 4, dtype):
         return Reading("G-4", level="recommended")
     if not x.size:
@@ -82,6 +90,13 @@ def _read_dense(arrays: Arrays, parameters: Parameters, dtype: FloatType) -> Rea
     if parameters["label_smoothing"]:
         return Reading("CE-11")
     return Reading("CE-5" if np.allclose(y.sum(axis=parameters["axis"]), 1) else "CE-19")
+
+
+def _infinite(rows: Array) -> Reading:
+    """The reading of rows (..., C) with infinite logits."""
+    if (np.isneginf(rows).all(axis=-1) | (np.isposinf(rows).sum(axis=-1) > 1)).any():
+        return Reading("CE-20", level="recommended")
+    return Reading("CE-15", level="recommended" if np.isposinf(rows).any() else "required")
 
 
 @define(
@@ -177,11 +192,8 @@ def read_labelled(
         # Smoothed costs over a divisor of 0.
         return SILENT
     if np.isinf(rows).any():
-        # 0 · inf, from a weight of 0, is not specified.
-        if nan(rows) or zero_weight(weight):
-            return SILENT
-        limit = np.isposinf(rows).any() or np.isneginf(rows).all(axis=-1).any()
-        return Reading("CE-15", level="recommended" if limit else "required")
+        # A weight of 0 may or may not cancel an infinite cost (G-12).
+        return SILENT if nan(rows) or zero_weight(weight) else _infinite(rows)
     if nan(rows):
         return Reading("CE-16")
     if sum_overflows(spread(rows, -1), dtype):

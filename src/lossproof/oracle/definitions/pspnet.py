@@ -81,7 +81,7 @@ def _read_total(arrays: Arrays, parameters: Parameters, dtype: FloatType) -> Rea
         _read_head(arrays[name], arrays["labels"], parameters, dtype) for name in ("logits", "aux_logits")
     )
     if zero_weight(parameters["aux_weight"]) and np.isinf(arrays["aux_logits"]).any():
-        # 0 · inf, from a weight of 0, is not specified.
+        # A weight of 0 may or may not cancel an infinite cost (G-12).
         return SILENT
     found = sorted((main, auxiliary), key=lambda reading: (reading.defined, not reading.raises))
     return next((reading for reading in found if reading.clause not in ("PSP-2", "PSP-3")), Reading("PSP-6"))
