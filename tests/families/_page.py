@@ -87,7 +87,9 @@ def _field(name: str, value: Any) -> str:
         entries = (_wrapped("      ", f"{key}: {_flow(item, exact=True)}") for key, item in value.items())
         return f"    {name}:\n" + "".join(entries)
     if name == "variants":
-        return f"    {name}:\n" + "".join(_wrapped("      ", f"- {_flow(item, exact=True)}") for item in value)
+        return f"    {name}:\n" + "".join(
+            _wrapped("      ", f"- {_flow(item, exact=True)}") for item in value
+        )
     if name == "parameters":
         # Numbers alone mean the nearest float64, arrays are exact.
         inner = (f"{key}: {_flow(item, exact=not np.isscalar(item))}" for key, item in value.items())
@@ -145,4 +147,3 @@ def _hex(value: float) -> str:
     """C's hex float without zeros behind."""
     mantissa, _, exponent = value.hex().partition("p")
     return f"{mantissa.rstrip('0').rstrip('.')}p{exponent}" if "." in mantissa else f"{mantissa}p{exponent}"
-

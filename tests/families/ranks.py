@@ -28,7 +28,5 @@ def _elementwise(clause: str, shape: tuple[int, ...]) -> dict[str, Any]:
         "level": "required",
         "why": f"an implementation for other ranks than {len(shape)} refuses this or flattens it",
         "dtypes": DTYPES,
-        "inputs": {
-            "logits": {"random": "normal", "shape": list(shape), "seed": 20 + len(shape), "scale": 2}
-        },
+        "inputs": {"logits": {"random": "normal", "shape": list(shape), "seed": 20 + len(shape), "scale": 2}},
     }
