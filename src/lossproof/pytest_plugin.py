@@ -1,8 +1,9 @@
 """pytest plugin: case files are collected as items, one per case, adapter and dtype.
 
 ``pytest cases`` in a checkout, or any path to case files, runs them; ``--adapter`` chooses the
-backends and ``-k`` the cases. The option's own name is ``--lossproof-adapter``: where another plugin
-or a conftest defines an ``--adapter``, that one is what ``--adapter`` means.
+backends, ``-k`` the cases and ``--thorough`` the long ones, too. The options' own names are
+``--lossproof-adapter`` and ``--lossproof-thorough``: where another plugin or a conftest defines an
+``--adapter`` or ``--thorough``, that one is what the short name means.
 """
 
 from __future__ import annotations
@@ -21,6 +22,9 @@ from lossproof.errors import LossproofError
 # What makes a YAML file a case file; other people's YAML is left alone.
 _CASE_FILE = re.compile(r"^function:\s*\w+\s*$.*^cases:\s*$", re.M | re.S)
 _OPTION, _SHORT = "--lossproof-adapter", "--adapter"
+_THOROUGH = "--lossproof-thorough"
+# Short names that nobody else may have taken, for the options' own.
+_ALIASES = {_SHORT: _OPTION, "--thorough": _THOROUGH}
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -34,42 +38,50 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "(may be repeated; default: the ini option lossproof_adapters, or every installed backend). "
         f"{_SHORT} A is short for it where nobody else defines that option",
     )
+    group.addoption(
+        _THOROUGH,
+        action="store_true",
+        help="run the thorough cases, too, in files that are not named themselves. --thorough is short for "
+        "it where nobody else defines that option",
+    )
     parser.addini("lossproof_adapters", "adapters to test unless --adapter is given", type="args")
+    parser.addini("lossproof_thorough", "adapters that always run the thorough cases, too", type="args")
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_load_initial_conftests(
     early_config: pytest.Config, parser: pytest.Parser, args: list[str]
 ) -> Generator[None]:
-    """Read ``--adapter`` as this plugin's option, unless it is somebody else's.
+    """Read ``--adapter`` and ``--thorough`` as this plugin's options, unless they are somebody else's.
 
-    It is rewritten rather than registered: pytest refuses whoever registers a taken name second, which
+    They are rewritten rather than registered: pytest refuses whoever registers a taken name second, which
     would be the project. By the end of this hook all plugins and initial conftests have had their say,
     and the command line is not parsed yet.
     """
     known = early_config.known_args_namespace
-    if _is_free(parser):
+    if _is_free(parser, _SHORT):
         # Until then its value passes for a path. One that does not exist would only hide testpaths.
         known.file_or_dir = [
             path for path in known.file_or_dir if path not in _values(args) or Path(path).exists()
         ]
     yield
-    if _is_free(parser):
-        args[:] = _rewritten(args)
+    for short, option in _ALIASES.items():
+        if _is_free(parser, short):
+            args[:] = _rewritten(args, short, option)
 
 
-def _is_free(parser: pytest.Parser) -> bool:
-    """Whether nobody has defined ``--adapter``."""
+def _is_free(parser: pytest.Parser, short: str) -> bool:
+    """Whether nobody has defined an option of this name."""
     try:
-        _, unknown = parser.parse_known_and_unknown_args([_SHORT])
+        _, unknown = parser.parse_known_and_unknown_args([short])
     except pytest.UsageError:  # it is known, and wants a value
         return False
-    return _SHORT in unknown
+    return short in unknown
 
 
-def _rewritten(args: list[str]) -> list[str]:
+def _rewritten(args: list[str], short: str, option: str) -> list[str]:
     end = args.index("--") if "--" in args else len(args)
-    return [re.sub(rf"^{_SHORT}(?==|$)", _OPTION, arg) for arg in args[:end]] + args[end:]
+    return [re.sub(rf"^{short}(?==|$)", option, arg) for arg in args[:end]] + args[end:]
 
 
 def _values(args: list[str]) -> list[str]:
@@ -141,11 +153,18 @@ class CaseFile(pytest.File):
         except LossproofError as error:
             raise self.CollectError(str(error)) from None
         explicit = bool(self.config.getoption(_OPTION))
+        # A file that is named has all its cases.
+        all_cases = self.config.getoption(_THOROUGH) or any(
+            Path(str(arg).split("::")[0]).resolve() == self.path.resolve() for arg in self.config.args
+        )
+        always: list[str] = self.config.getini("lossproof_thorough")
         for reference in _references(self.config):
             loaded = _load(reference)
             if loaded.adapter is None and not explicit:
                 continue  # named once in the header
             for case in cases:
+                if case.thorough and not all_cases and loaded.info.name not in always:
+                    continue
                 for dtype in case.dtypes:
                     yield CaseItem.from_parent(
                         self,

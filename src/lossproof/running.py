@@ -24,6 +24,7 @@ def run(
     cases: Reference | Iterable[Reference] = (),
     functions: str | Iterable[str] = (),
     dtypes: str | Iterable[str] = (),
+    thorough: bool = False,
     isolate: bool = False,
     python: Reference | None = None,
     timeout: float = CASE_TIMEOUT,
@@ -40,6 +41,8 @@ def run(
         functions: only cases of this function, or of these.
         dtypes: only this dtype (``float64``, ``float32``, ``float16``, ``bfloat16``), or these;
             without one, all that each case lists.
+        thorough: run the long and the redundant cases, too, which the quick set leaves out; a case, topic
+            or file that is named is run all the same.
         isolate: run each adapter in a process of its own, so that a crash or a hang costs one case;
             adapters given as objects or classes cannot be.
         python: the interpreter of the environment that the adapters run in.
@@ -63,12 +66,13 @@ def run(
         [_text(one) for one in _several(cases)],
         _several(functions),
         _several(dtypes),
+        thorough=thorough,
         isolate=isolate or interpreter is not None,
         timeout=timeout,
         jobs=jobs,
     ) as session:
         records = [row for one in session.adapters for rows in session.records(one) for row in rows]
-        return Results(environment(), tuple(one.info for one in session.adapters), tuple(records))
+        return Results(environment(session.set), tuple(one.info for one in session.adapters), tuple(records))
 
 
 def _several(given: Any) -> list[Any]:

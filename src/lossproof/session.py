@@ -23,6 +23,7 @@ from lossproof.isolation.remote import RemoteAdapter
 from lossproof.registry.choice import Choice
 from lossproof.registry.find import available_names
 from lossproof.registry.loaded import Loaded
+from lossproof.results.file import cases_set
 from lossproof.results.journal import Journal
 
 
@@ -38,6 +39,7 @@ class Session:
         cases: files, folders, ids or beginnings of ids; all of lossproof's own if there is none.
         functions: only their cases, if there is any.
         dtypes: only these, if there is any.
+        thorough: run cases that are marked as thorough, too.
         isolate: run Python adapters in processes of their own.
         timeout: seconds that one call may take in a process of its own.
         jobs: processes that each adapter's cases are spread over; more than 1 isolates.
@@ -55,6 +57,7 @@ class Session:
         functions: Sequence[str] = (),
         dtypes: Sequence[str] = (),
         *,
+        thorough: bool = False,
         isolate: bool = False,
         timeout: float = CASE_TIMEOUT,
         jobs: int = 1,
@@ -64,8 +67,10 @@ class Session:
             require("dtype", dtype, [*ALL_DTYPES, *INTEGER_TYPES])
         if not timeout > 0 or jobs < 1:
             raise LossproofError("timeout must be above 0 (seconds), jobs 1 or more (processes)")
-        self.cases: Selection = select_cases(cases, functions)
+        self.cases: Selection = select_cases(cases, functions, thorough)
         self.dtypes = tuple(dtypes)
+        self.whole = not cases and not functions
+        self.set = cases_set(self.whole, thorough)
         self.jobs = jobs
         self.asked = bool(adapters)
         self.pairs = self.cases.pairs(dtypes)
@@ -79,9 +84,9 @@ class Session:
             one = _load(choice, isolate or jobs > 1, timeout)
             if one.info.name in loaded:
                 raise LossproofError(f"two adapters are called {one.info.name!r}; rename one")
-            if not cases and not functions:
+            if self.whole:
                 # Only a run over all cases can tell that a deviation names none of them.
-                one.deviations.check_ids(self.cases.ids)
+                one.deviations.check_ids([*self.cases.ids, *self.cases.left_out])
             if len(chosen) > 1 and isinstance(one.adapter, RemoteAdapter):
                 # It starts again when its turn comes: a device, or memory, may have room for one only.
                 one.adapter.close()

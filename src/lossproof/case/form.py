@@ -245,6 +245,7 @@ class CaseEntry(Form, frozen=True, kw_only=True):
     id: Words
     clause: Annotated[str, Meta(extra_json_schema={"pattern": "^[A-Z][A-Z0-9]*-[0-9]+$"})]
     level: Annotated[Literal["required", "recommended"], must("required or recommended")]
+    thorough: bool = False
     why: Sentence
     dtypes: Annotated[tuple[Dtype, ...], Meta(min_length=1, extra_json_schema=_UNIQUE)]
     inputs: dict[str, Input]

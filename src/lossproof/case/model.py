@@ -23,6 +23,7 @@ class Case:
 
     Outputs are called ``value`` and ``gradients.<array>``. ``expected`` is None for a case that
     has not been certified yet. ``vacuous`` names outputs that nonsense would pass, with the reason.
+    A ``thorough`` case is left out of the quick set.
     """
 
     id: str
@@ -43,6 +44,7 @@ class Case:
     path: Path
     line: int
     about: str
+    thorough: bool = False
 
     @cached_property
     def exact_arrays(self) -> dict[str, npt.NDArray[Any]]:

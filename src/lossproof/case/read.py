@@ -162,6 +162,7 @@ class _CaseReader:
             path=self.file.path,
             line=self.written.line,
             about=self.file.file.about,
+            thorough=entry.thorough,
         )
 
     # -- what the function takes and gives -----------------------------------------------------
@@ -282,13 +283,17 @@ class _CaseReader:
         name = place[-1]
         try:
             array = np.asarray(_only_numbers(spec), dtype=np.float64)
+            if not integer:
+                return array
+            # Of whole numbers alone NumPy makes integers, beyond 2⁵³ too.
+            whole = np.asarray(spec)
         except (TypeError, ValueError, OverflowError):
             raise self.fail(f"{name} must be a number or nested lists of equal lengths", *place) from None
-        if integer:
-            if not np.array_equal(array, np.rint(array)) or not (np.abs(array) < 2**53).all():
-                raise self.fail(f"{name} must hold integers", *place)
-            return array.astype(np.int64)
-        return array
+        if whole.dtype == np.int64:
+            return whole
+        if not np.array_equal(array, np.rint(array)) or not (np.abs(array) < 2**53).all():
+            raise self.fail(f"{name} must hold integers of 64 bits", *place)
+        return array.astype(np.int64)
 
     def representable(self, array: npt.NDArray[Any], integer: bool, *place: str | int) -> None:
         for dtype in self.entry.dtypes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from itertools import groupby
@@ -29,12 +29,22 @@ class Selection:
     """All of them, while they are few."""
     uncertified: Case | None = None
     """The first that has no expectation yet."""
+    left_out: set[str] = field(default_factory=set)
+    """Ids of thorough cases that are not in the quick set."""
     _shared: dict[tuple[Path, tuple[str, ...]], tuple[Path, tuple[str, ...]]] = field(default_factory=dict)
     """Each file with each list of dtypes once."""
 
-    def add(self, cases: Iterable[Case]) -> None:
-        """Choose these too; a case takes the place of an earlier one with its id."""
+    def add(self, cases: Iterable[Case], thorough: Callable[[Case], bool]) -> None:
+        """Choose these too, those marked as thorough where ``thorough`` says so.
+
+        A case takes the place of an earlier one with its id.
+        """
         for case in cases:
+            if case.thorough and not thorough(case):
+                if case.id not in self._places:
+                    self.left_out.add(case.id)
+                continue
+            self.left_out.discard(case.id)
             if case.expected is None and self.uncertified is None:
                 self.uncertified = case
             place = case.path, case.dtypes
@@ -76,12 +86,15 @@ def _chosen(listed: Sequence[str], dtypes: Sequence[str]) -> list[str]:
     return [dtype for dtype in listed if not dtypes or dtype in dtypes]
 
 
-def select_cases(references: Sequence[str], functions: Sequence[str]) -> Selection:
+def select_cases(references: Sequence[str], functions: Sequence[str], thorough: bool = False) -> Selection:
     """Choose the cases that ``references`` name, all of lossproof's own when there is none.
 
     A reference is a case id or the beginning of ids (``softmax``, ``softmax/limits``), with ``*`` and
     ``?`` as wildcards, or a file or folder of case files. What names cases of lossproof's own is a
     name even where a file is called so; ``./softmax`` is the file.
+
+    Cases marked as thorough are left out unless ``thorough`` asks for them or a reference names the case,
+    its topic or its file.
 
     Raises:
         LossproofError: a reference matches nothing, or a function is unknown.
@@ -105,7 +118,8 @@ def select_cases(references: Sequence[str], functions: Sequence[str]) -> Selecti
     paths = [Path(reference) for reference in references if reference not in names]
     selected = Selection()
     if paths:
-        selected.add(wanted(iterate_cases(paths)))
+        files = {path.resolve() for path in paths if not path.is_dir()}
+        selected.add(wanted(iterate_cases(paths)), lambda case: thorough or case.path.resolve() in files)
     if names or not references:
         for name in names or ["*"]:
             matches = [case for case in own() if _matches(case.id, name)]
@@ -113,8 +127,10 @@ def select_cases(references: Sequence[str], functions: Sequence[str]) -> Selecti
                 raise LossproofError(
                     f"no case {name!r}{suggest(name, [case.id for case in own()])}, and no such file"
                 )
-            selected.add(wanted(matches))
+            selected.add(wanted(matches), _always if thorough or _names_a_topic(name) else _never)
     if not len(selected):
+        if selected.left_out:
+            raise LossproofError("no case is left but thorough ones; --thorough runs them")
         raise LossproofError("no case is left after --function")
     return selected
 
@@ -122,6 +138,19 @@ def select_cases(references: Sequence[str], functions: Sequence[str]) -> Selecti
 def marked_as_path(reference: str) -> bool:
     """Whether a reference is written as a path is: ``./softmax``, ``/tmp/x``, ``softmax/``, ``x.yaml``."""
     return reference.startswith((".", "/")) or reference.endswith(("/", ".yaml"))
+
+
+def _always(case: Case) -> bool:
+    return True
+
+
+def _never(case: Case) -> bool:
+    return False
+
+
+def _names_a_topic(name: str) -> bool:
+    """Whether a reference is a case or a topic by its name, and not the beginning of many."""
+    return len(name.rstrip("/").split("/")) > 1 and not any(mark in name for mark in "*?[")
 
 
 def _matches(case_id: str, name: str) -> bool:

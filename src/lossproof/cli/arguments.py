@@ -59,6 +59,15 @@ def add_dtypes(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
 
 
+def add_thorough(parser: argparse.ArgumentParser) -> None:
+    """``--thorough``"""
+    parser.add_argument(
+        "--thorough", action="store_true",
+        help="run the long and the redundant cases, too, which the quick set leaves out (a case, topic or "
+        "file that is named runs all the same)",
+    )  # fmt: skip
+
+
 def seconds(text: str) -> float:
     """A type of argument: a time above 0."""
     value = float(text)

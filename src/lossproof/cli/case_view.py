@@ -24,7 +24,9 @@ from lossproof.registry.loaded import Loaded
 def show_case(console: Console, case: Case) -> None:
     clause = clauses()[case.clause]
     console.print()
-    console.print(Text(case.id, style="bold"), f"({case.level})", highlight=False)
+    console.print(
+        Text(case.id, style="bold"), f"({case.level}{', thorough' if case.thorough else ''})", highlight=False
+    )
     console.print(f"{display(case.path)}:{case.line}", style="dim", highlight=False)
     rows = [
         ("about", case.about),

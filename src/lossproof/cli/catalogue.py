@@ -76,7 +76,7 @@ def _signature(function: Function) -> str:
 
 def _cases(cases: Sequence[Case]) -> Iterator[Entry]:
     for case in cases:
-        text = f"({case.clause}, {case.level}) {case.why}"
+        text = f"({case.clause}, {case.level}{', thorough' if case.thorough else ''}) {case.why}"
         yield Entry("cases", case.id, text, f"lossproof explain {case.id}", case.about)
 
 

@@ -6,6 +6,8 @@ import argparse
 import json
 from pathlib import Path
 
+from lossproof.core.text import counted
+
 DESCRIPTION = "Compare two results files. Exit status 1: something got worse."
 
 
@@ -21,14 +23,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(options: argparse.Namespace) -> int:
     """Print what changed; exit status 1 if anything got worse."""
     from lossproof.cli.diff_view import markdown, text
-    from lossproof.results.diff import compare_runs
+    from lossproof.results.diff import compare_runs, without_other_set
     from lossproof.results.file import read_json
 
     old, new = read_json(options.old), read_json(options.new)
-    changes = compare_runs(old.records, new.records)
+    changes, others = without_other_set(old, new, compare_runs(old.records, new.records))
     if options.format == "json":
         print(json.dumps({"changes": [change.to_json() for change in changes]}, indent=1, allow_nan=False))
     else:
         lines = markdown if options.format == "markdown" else text
         print("\n".join(lines(old, new, changes)))
+        if others:
+            print(f"\n{counted(others, 'output')} in one of the runs only, as the other took the quick set")
     return 1 if any(change.kind == "worse" for change in changes) else 0

@@ -26,7 +26,7 @@ def main(options: argparse.Namespace) -> int:
     from lossproof.registry.find import available_names
 
     console = Console(width=None if sys.stdout.isatty() else 120)
-    cases = list(select_cases([options.case], []))
+    cases = list(select_cases([options.case], [], thorough=True))
     choices = options.adapter or [Choice(name) for name in available_names()]
     loaded = [load_adapter(choice.reference, python=choice.python) for choice in choices]
     for case in cases[:MAX_CASES]:

@@ -13,7 +13,15 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lossproof.cli.arguments import add_adapters, add_cases, add_dtypes, add_functions, positive, seconds
+from lossproof.cli.arguments import (
+    add_adapters,
+    add_cases,
+    add_dtypes,
+    add_functions,
+    add_thorough,
+    positive,
+    seconds,
+)
 from lossproof.core.verdicts import Verdict
 from lossproof.errors import InputError, LossproofError
 from lossproof.results.gate import LEVELS, Gate, Key, key
@@ -35,6 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_adapters(parser)
     add_functions(parser)
     add_dtypes(parser)
+    add_thorough(parser)
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all results as JSON")
     parser.add_argument(
         "--results", type=Path, metavar="DIR",
@@ -93,7 +102,7 @@ def main(options: argparse.Namespace) -> int:
     start = time.perf_counter()
     with progress("loading adapters", options.quiet) as update:
         session = Session(
-            options.adapter, options.cases, options.function, options.dtype,
+            options.adapter, options.cases, options.function, options.dtype, thorough=options.thorough,
             isolate=options.isolate, timeout=options.timeout, jobs=options.jobs, loading=update,
         )  # fmt: skip
     with session:
@@ -149,7 +158,7 @@ def _run(
                 show_adapter(console, loaded.info, tally)
     except KeyboardInterrupt:
         # An interrupted run keeps what it has.
-        _write_files(options, tallies, journal, gate)
+        _write_files(options, session, tallies, journal, gate)
         if options.json:
             outputs = sum(tally.outputs for _, tally in tallies)
             print(
@@ -158,30 +167,37 @@ def _run(
                 file=sys.stderr,
             )
         raise
-    _write_files(options, tallies, journal, gate)
+    _write_files(options, session, tallies, journal, gate)
     if options.results and journal is not None:
         _renew_folder(options, session, journal)
     elapsed = time.perf_counter() - start
     if options.quiet:
-        show_quiet(console, tallies, elapsed)
+        show_quiet(console, tallies, elapsed, _left_out(session))
     else:
-        show_summary(console, tallies, session.cases.count(options.dtype), elapsed)
+        show_summary(console, tallies, session.cases.count(options.dtype), elapsed, _left_out(session))
     return tallies
+
+
+def _left_out(session: Session) -> str:
+    """What to say of cases that the quick set has not."""
+    count, left_out = len(session.cases), len(session.cases.left_out)
+    return f"quick set: {count:,} of {count + left_out:,} cases; --thorough runs all" if left_out else ""
 
 
 def _write_files(
     options: argparse.Namespace,
+    session: Session,
     tallies: Sequence[tuple[AdapterInfo, Tally]],
     journal: Journal | None,
     gate: Gate,
 ) -> None:
     from lossproof.results.badge import write_badge
-    from lossproof.results.file import write_json
+    from lossproof.results.file import environment, write_json
     from lossproof.results.junit import write_junit
 
     adapters = [info for info, _ in tallies]
     if options.json and journal is not None:
-        write_json(options.json, adapters, journal)
+        write_json(options.json, adapters, journal, environment(session.set))
     if options.junit and journal is not None:
         write_junit(options.junit, adapters, journal, gate)
     if options.badge:
@@ -192,19 +208,21 @@ def _renew_folder(options: argparse.Namespace, session: Session, journal: Journa
     """A small file for each adapter that ran; its records come one adapter after another."""
     from lossproof.results.folder import renew
 
-    whole = not options.cases and not options.function
     infos = {loaded.info.name: loaded.info for loaded in session.adapters}
     for name, records in groupby(journal, key=lambda record: record.adapter):
         if infos[name].skipped is None:
-            renew(options.results, infos[name], records, all_cases=whole, dtypes=options.dtype)
+            renew(
+                options.results, infos[name], records, all_cases=session.whole, dtypes=options.dtype,
+                left_out=session.cases.left_out, cases=session.set,
+            )  # fmt: skip
 
 
 def _check_folder(folder: Path, session: Session) -> None:
     """Refuse files of other adapters before anything runs."""
-    from lossproof.results.folder import earlier
+    from lossproof.results.folder import earlier_file
 
     for loaded in session.adapters:
-        earlier(folder, loaded.info)
+        earlier_file(folder, loaded.info)
 
 
 def _check_files(options: argparse.Namespace) -> None:

@@ -84,9 +84,13 @@ def _list_records(console: Console, tally: Tally) -> None:
 
 
 def show_summary(
-    console: Console, tallies: Sequence[tuple[AdapterInfo, Tally]], cases: int, seconds: float
+    console: Console,
+    tallies: Sequence[tuple[AdapterInfo, Tally]],
+    cases: int,
+    seconds: float,
+    left_out: str = "",
 ) -> None:
-    """The closing lines: one verdict per backend."""
+    """The closing lines: one verdict per backend, and what was ``left_out``."""
     console.print()
     for info, tally in tallies:
         if info.skipped is None:
@@ -96,9 +100,13 @@ def show_summary(
         f"{counted(cases if outputs else 0, 'case')}, {counted(outputs, 'output')} in {seconds:.1f} s",
         style="dim",
     )
+    if left_out:
+        console.print(left_out, style="dim", highlight=False)
 
 
-def show_quiet(console: Console, tallies: Sequence[tuple[AdapterInfo, Tally]], seconds: float) -> None:
+def show_quiet(
+    console: Console, tallies: Sequence[tuple[AdapterInfo, Tally]], seconds: float, left_out: str = ""
+) -> None:
     """What fails, backend by backend, and a single line of verdicts."""
     parts: list[Text] = []
     for info, tally in tallies:
@@ -109,7 +117,8 @@ def show_quiet(console: Console, tallies: Sequence[tuple[AdapterInfo, Tally]], s
             outcome = _outcome(tally) if info.skipped is None else Text(f"skipped, {info.skipped}", "yellow")
             parts += [Text(f"{info.name}: "), outcome, Text("; ")]
     outputs = sum(tally.outputs for _, tally in tallies)
-    end = Text(f"{counted(outputs, 'output')} in {seconds:.1f} s", style="dim")
+    rest = f" ({left_out})" if left_out else ""
+    end = Text(f"{counted(outputs, 'output')} in {seconds:.1f} s{rest}", style="dim")
     console.print(Text.assemble(*parts, end), soft_wrap=True)
 
 

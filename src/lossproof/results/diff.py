@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -97,6 +97,17 @@ def _seen(record: Record) -> tuple[object, ...]:
     if record.worst is not None:
         return (record.worst,)
     return (record.message.removeprefix(f"{record.deviation}: "),)
+
+
+def without_other_set(old: Results, new: Results, changes: Sequence[Change]) -> tuple[list[Change], int]:
+    """The changes less those that come from one run being of the quick set only, and how many those are.
+
+    A run that left out the thorough cases neither lost nor gained them.
+    """
+    sets = tuple(results.environment.get("cases", "thorough") for results in (old, new))
+    kind = {("thorough", "quick"): "gone", ("quick", "thorough"): "new"}.get(sets)
+    kept = [change for change in changes if change.kind != kind]
+    return kept, len(changes) - len(kept)
 
 
 def versions(results: Results) -> Mapping[str, AdapterInfo]:

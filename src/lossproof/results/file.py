@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
@@ -27,13 +27,20 @@ from lossproof.results.gate import Gate
 from lossproof.results.summary import Judgements, Link, Summary, Unjudged, unfold
 from lossproof.results.tally import Tally
 
+CasesSet = Literal["quick", "thorough", "chosen"]
+
 _NOT_JUDGED = {Verdict.UNSUPPORTED, Verdict.SKIPPED}
 # What a results file in full and a summary begin with.
 _COMMON = ("schema", "environment", "adapters")
 
 
-def environment() -> dict[str, Any]:
-    """What the results depend on beside the adapters."""
+def cases_set(whole: bool, thorough: bool) -> CasesSet:
+    """Which cases a run took: the quick set of lossproof's own, all of them, or those that were chosen."""
+    return ("thorough" if thorough else "quick") if whole else "chosen"
+
+
+def environment(cases: CasesSet | None = None) -> dict[str, Any]:
+    """What the results depend on beside the adapters; ``cases`` says which cases ran."""
     import numpy as np
 
     import lossproof
@@ -45,6 +52,7 @@ def environment() -> dict[str, Any]:
         "platform": platform.system(),
         "machine": platform.machine(),
         "processor": processor_name(),
+        **({} if cases is None else {"cases": cases}),
     }
 
 
@@ -68,7 +76,11 @@ class ResultsFile(Form, frozen=True):
         "which has environment, adapters and results"
     )
     schema: Literal[1]
-    environment: dict[str, Any]
+    environment: Annotated[
+        dict[str, Any],
+        Meta(extra_json_schema={"properties": {"cases": {"enum": list(get_args(CasesSet))}}}),
+    ]
+    """Versions, the machine, and in ``cases`` which cases ran."""
     adapters: tuple[AdapterInfo, ...]
     results: (
         tuple[Annotated[Record, Meta(extra_json_schema={"required": Record.__struct_fields__[:12]})], ...]

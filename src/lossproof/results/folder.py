@@ -13,7 +13,7 @@ import msgspec
 from lossproof.engine.record import Record
 from lossproof.errors import InputError
 from lossproof.registry.loaded import AdapterInfo
-from lossproof.results.file import environment, read_json
+from lossproof.results.file import CasesSet, Results, environment, read_json
 from lossproof.results.summary import Summary, fold
 
 
@@ -24,7 +24,14 @@ def file_name(info: AdapterInfo) -> str:
 
 
 def renew(
-    folder: Path, info: AdapterInfo, records: Iterable[Record], *, all_cases: bool, dtypes: Collection[str]
+    folder: Path,
+    info: AdapterInfo,
+    records: Iterable[Record],
+    *,
+    all_cases: bool,
+    dtypes: Collection[str],
+    left_out: Collection[str] = (),
+    cases: CasesSet = "thorough",
 ) -> Path:
     """Write what an adapter gave; what the run left out of an earlier file stays there.
 
@@ -32,8 +39,10 @@ def renew(
         folder: where the file is written, under ``file_name``.
         info: the adapter.
         records: its records of this run.
-        all_cases: the run left out no case, so that cases it does not have are gone.
+        all_cases: the run was of all cases, so that cases it does not have are gone.
         dtypes: those that the run was restricted to; none means all.
+        left_out: ids of thorough cases, which a run of the quick set has not and which are not gone.
+        cases: the set that the run took.
 
     Returns:
         The file.
@@ -45,28 +54,42 @@ def renew(
     run = {(case, dtype) for case, dtype, _ in fresh}
 
     def stays(record: Record) -> bool:
-        gone = all_cases and (not dtypes or record.dtype in dtypes)
+        gone = all_cases and (not dtypes or record.dtype in dtypes) and record.case not in left_out
         return _key(record) in fresh or not (gone or (record.case, record.dtype) in run)
 
-    kept = {_key(record): record for record in earlier(folder, info) if stays(record)}
+    before = earlier_file(folder, info)
+    kept = {} if before is None else {_key(record): record for record in before if stays(record)}
     path = folder / file_name(info)
-    _write(path, info, fold((kept | fresh).values()))
+    _write(
+        path,
+        info,
+        fold((kept | fresh).values()),
+        _set(before, cases, any(r.case in left_out for r in kept.values())),
+    )
     return path
+
+
+def _set(before: Results | None, cases: CasesSet, more: bool) -> CasesSet:
+    """Which cases a file is of that had been there; ``more`` than those of the quick set it may have."""
+    earlier: CasesSet | None = None if before is None else before.environment.get("cases")
+    if earlier is None or not (cases == "chosen" or (cases == "quick" and more)):
+        return cases
+    return earlier
 
 
 def _key(record: Record) -> tuple[str, str, str]:
     return record.case, record.dtype, record.output
 
 
-def earlier(folder: Path, info: AdapterInfo) -> tuple[Record, ...]:
-    """The records that the file of an adapter has, if there is one.
+def earlier_file(folder: Path, info: AdapterInfo) -> Results | None:
+    """What the file of an adapter has, if there is one.
 
     Raises:
         InputError: it cannot be read, or is another adapter's.
     """
     path = folder / file_name(info)
     if not path.exists():
-        return ()
+        return None
     results = read_json(path)
     for other in results.adapters:
         if (other.name, other.device) != (info.name, info.device):
@@ -74,12 +97,12 @@ def earlier(folder: Path, info: AdapterInfo) -> tuple[Record, ...]:
                 path, None, f"holds results of {other.name} on {other.device}, not of {info.name} on "
                 f"{info.device}; name another folder",
             )  # fmt: skip
-    return results.records
+    return results
 
 
-def _write(path: Path, info: AdapterInfo, summary: Summary) -> None:
+def _write(path: Path, info: AdapterInfo, summary: Summary, cases: CasesSet) -> None:
     """One line per case, so that a difference shows which cases changed."""
-    head = {"schema": 1, "environment": environment(), "adapters": [msgspec.to_builtins(info)]}
+    head = {"schema": 1, "environment": environment(cases), "adapters": [msgspec.to_builtins(info)]}
     document = head | msgspec.to_builtins(summary)
     depths = {"environment": 2, "adapters": 2, "upstream": 2, "unjudged": 2, "judged": 4}
     lines = [f'"{name}": {_text(value, depths.get(name, 1))}' for name, value in document.items()]
