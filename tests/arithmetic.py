@@ -208,7 +208,7 @@ class Flushing(Arithmetic):
 
 
 # ULPs of float32, which are taken for float64 as well, and of half precision (OpenCL C 3.0, full profile).
-_LIMITS = {"exp": (3.0, 2.0), "log": (3.0, 2.0), "log1p": (3.0, 2.0), "divide": (2.5, 1.0), "sqrt": (3.0, 1.0)}
+LIMITS = {"exp": (3.0, 2.0), "log": (3.0, 2.0), "log1p": (3.0, 2.0), "divide": (2.5, 1.0), "sqrt": (3.0, 1.0)}
 
 
 class AtTheLimits(Arithmetic):
@@ -222,15 +222,19 @@ class AtTheLimits(Arithmetic):
     def _off(self, operation: str, like: Array, exact: Array) -> Array:
         """The furthest number of the dtype that is not beyond the limit of the operation."""
         info = ml_dtypes.finfo(like.dtype)
-        limit = _LIMITS[operation][like.dtype.itemsize < 4]
+        limit = LIMITS[operation][like.dtype.itemsize < 4]
         with np.errstate(all="ignore"):
             _, exponent = np.frexp(np.where(np.isfinite(exact), exact, 1))
             ulp = np.ldexp(exact.dtype.type(1), exponent - 1 - int(info.nmant))
-            off = exact + self.sign(exact) * (limit - 0.5) * ulp
+            sign = self.sign(exact)
+            off = (exact + sign * (limit - 0.5) * ulp).astype(like.dtype)
+            # Beyond a power of 2 numbers are further apart.
+            beyond = np.abs(off.astype(exact.dtype) - exact) > limit * ulp
+            off = np.where(beyond, (exact + sign * (limit - 1) * ulp).astype(like.dtype), off)
             normal = np.isfinite(exact) & (np.abs(exact) >= 4 * float(info.smallest_normal))
             # No result is pushed beyond the range.
             stays = normal & (np.abs(exact) < float(info.max) / 2)
-            return self.done(np.where(stays, off, exact).astype(like.dtype))
+            return self.done(np.where(stays, off, exact.astype(like.dtype)))
 
     def _exact(self, x: Array) -> Array:
         return np.asarray(x).astype(np.longdouble if x.dtype == np.float64 else np.float64)

@@ -1,4 +1,4 @@
-"""The functions of the specification as a textbook writes them, over any arithmetic (``tests/arithmetic.py``).
+"""The functions of the specification as a textbook writes them, over any arithmetic (tests/arithmetic.py).
 
 Nothing is taken from the NumPy adapter: formulas, gradients, reductions and what is dropped are written
 once more, in the plainest form that the specification permits.
@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+
 from lossproof import Adapter, Call
 
 from .arithmetic import Arithmetic
@@ -77,7 +78,9 @@ class Textbook(Adapter):
 
     def _times(self, y: Array, cost: Array) -> Array:
         """y · cost, 0 where y is 0 and the cost infinite."""
-        return np.where((y == 0) & np.isinf(cost), np.zeros((), cost.dtype), self.arithmetic.multiply(y, cost))
+        return np.where(
+            (y == 0) & np.isinf(cost), np.zeros((), cost.dtype), self.arithmetic.multiply(y, cost)
+        )
 
     def _weighted(self, cost: Array, weight: Array | None) -> Array:
         return cost if weight is None else self.arithmetic.multiply(cost, self.arithmetic.working(weight))
@@ -102,7 +105,9 @@ class Textbook(Adapter):
             total = ar.divide(total, total.dtype.type(d.size))
         return ar.round(total, prediction)
 
-    def _slopes_l2_loss(self, v: Array, prediction: Array, target: Array, *, reduction: str, half: bool) -> Any:
+    def _slopes_l2_loss(
+        self, v: Array, prediction: Array, target: Array, *, reduction: str, half: bool
+    ) -> Any:
         ar = self.arithmetic
         d = ar.subtract(ar.working(prediction), ar.working(target))
         share = self._share(v, reduction, d.size, d)
@@ -284,7 +289,9 @@ class Textbook(Adapter):
         slope = np.where((rest == 0) & (absent == 0), zero, ar.divide(rest, absent))
         return ar.subtract(slope, np.where((y == 0) & (p == 0), zero, ar.divide(y, p)))
 
-    def binary_cross_entropy(self, probabilities: Array, target: Array, *, weight: Any, reduction: str) -> Array:
+    def binary_cross_entropy(
+        self, probabilities: Array, target: Array, *, weight: Any, reduction: str
+    ) -> Array:
         p, y = self.arithmetic.working(probabilities), self.arithmetic.working(target)
         return self._reduced(self._weighted(self._binary_costs(p, y), weight), reduction, probabilities)
 
@@ -364,7 +371,14 @@ class Textbook(Adapter):
         return ar.round(ar.multiply_add(auxiliary, auxiliary.dtype.type(aux_weight), main), logits)
 
     def _slopes_pspnet_total_loss(
-        self, v: Array, logits: Array, aux_logits: Array, labels: Array, *, num_classes: int, aux_weight: float
+        self,
+        v: Array,
+        logits: Array,
+        aux_logits: Array,
+        labels: Array,
+        *,
+        num_classes: int,
+        aux_weight: float,
     ) -> Any:
         scaled = self.arithmetic.multiply(v, v.dtype.type(aux_weight))
         heads = {"logits": (logits, v), "aux_logits": (aux_logits, scaled)}
