@@ -1,7 +1,8 @@
 """Correct implementations that compute otherwise than the NumPy reference.
 
 They differ in the order of summation, the algebraic form and the precision of intermediates, all within
-what spec/tolerances.md allows. None may fail a required case in any dtype.
+what spec/tolerances.md allows. None may fail a required case in any dtype. There are two sorts: the
+textbook's functions in every arithmetic (``ARITHMETICS``), and the reference with something replaced.
 """
 
 from __future__ import annotations
@@ -17,7 +18,13 @@ from lossproof.adapters import _numpy_blocks as blocks
 from lossproof.adapters import _numpy_formulas as formulas
 from lossproof.adapters.numpy import NumpyAdapter
 
+from lossproof import Adapter
+from lossproof.core.functions import FUNCTIONS
+
+from . import arithmetic
 from . import reference as ref
+from .arithmetic import in_order as first_to_last
+from .textbook import textbook
 
 ORIGINAL_REDUCED = formulas.reduced
 ORIGINAL_SHIFTED = ref.shifted
@@ -33,8 +40,17 @@ class Correct:
     """
 
     how: str
-    cls: type[NumpyAdapter] = NumpyAdapter
+    cls: type[Adapter] = NumpyAdapter
     patches: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def functions(self) -> frozenset[str]:
+        """The functions that are computed otherwise than by the reference."""
+        own = {name for cls in self.cls.__mro__ if cls not in NumpyAdapter.__mro__ for name in vars(cls)}
+        everything = self.patches or own & {"value_and_gradients", "to_numpy", "__getattribute__"}
+        if everything or not issubclass(self.cls, NumpyAdapter):
+            return frozenset(FUNCTIONS)
+        return frozenset(name for name in FUNCTIONS if own & {name, f"_grad_{name}"})
 
     @property
     def replaced(self) -> dict[str, Any]:
@@ -97,18 +113,7 @@ def in_order(x: Any, axis: int | None) -> Any:
     """The naive sum, from the first element to the last."""
     if axis is None:
         x, axis = x.ravel(), 0
-    return np.add.accumulate(x, axis=axis).take(-1, axis=axis) if x.shape[axis] else x.sum(axis)
-
-
-def kahan(x: Any, axis: int) -> Any:
-    moved = np.moveaxis(x, axis, 0)
-    total, lost = np.zeros_like(moved[0]), np.zeros_like(moved[0])
-    for row in moved:
-        y = row - lost
-        t = total + y
-        lost, total = (t - total) - y, t
-    # The correction of an infinite sum is NaN.
-    return np.where(np.isfinite(total), total, x.sum(axis=axis))
+    return first_to_last(np.moveaxis(x, axis, 0)) if x.shape[axis] else x.sum(axis)
 
 
 def number(loss: Any, count: Any) -> Any:
@@ -138,11 +143,6 @@ def softmax_with(summation: Callable[[Any, int], Any]) -> dict[str, Callable[...
     return {"softmax": softmax, "log_softmax": log_softmax, "reduced": reduced}
 
 
-def shuffled(x: Any, axis: int) -> Any:
-    order = np.random.default_rng(5).permutation(x.shape[axis])
-    return in_order(x.take(order, axis=axis), axis)
-
-
 def online_softmax(x: Any, axis: int) -> Any:
     """One pass over blocks, rescaling the running sum when the maximum grows."""
     moved = np.moveaxis(x, axis, -1)
@@ -158,48 +158,6 @@ def online_softmax(x: Any, axis: int) -> Any:
         inside = np.where(np.isneginf(new)[..., None] & np.isneginf(block), 0, inside)
         total, top = total * keep + inside.sum(axis=-1), new
     return np.moveaxis(np.exp(moved - top[..., None]) / total[..., None], -1, axis)
-
-
-class EveryOperationInHalf(NumpyAdapter):
-    """Every elementwise operation is rounded to half precision, sums are in float32.
-
-    Only the squares of the L2 loss are formed in float32: in float16 they would overflow (G-4).
-    """
-
-    half: Any = np.float16
-    dtypes = ("float16",)
-
-    def softmax(self, logits: Any, *, axis: int) -> Any:
-        x = logits.astype(self.half)
-        e = np.exp(ORIGINAL_SHIFTED(x, axis).astype(self.half)).astype(self.half)
-        total = e.astype(np.float32).sum(axis=axis, keepdims=True)
-        return (e.astype(np.float32) / total).astype(self.half)
-
-    def log_softmax(self, logits: Any, *, axis: int) -> Any:
-        d = ORIGINAL_SHIFTED(logits.astype(self.half), axis).astype(self.half)
-        total = np.exp(d).astype(np.float32).sum(axis=axis, keepdims=True)
-        return (d - np.log(total).astype(self.half)).astype(self.half)
-
-    def sigmoid(self, logits: Any) -> Any:
-        e = np.exp(-np.abs(logits)).astype(self.half)
-        one = self.half(1)
-        return (np.where(logits >= 0, one, e) / (one + e)).astype(self.half)
-
-    def l2_loss(self, prediction: Any, target: Any, *, reduction: str, half: bool) -> Any:
-        d = (prediction - target).astype(self.half).astype(np.float32)
-        loss = d * d * np.float32(0.5 if half else 1)
-        if reduction == "none":
-            return loss.astype(self.half)
-        total = loss.sum(dtype=np.float32)
-        mean = total / np.float64(loss.size) if reduction == "mean" else total
-        return np.asarray(mean).astype(self.half)
-
-
-class EveryOperationInBfloat16(EveryOperationInHalf):
-    """The same in bfloat16."""
-
-    half = ml_dtypes.bfloat16
-    dtypes = ("bfloat16",)
 
 
 class FlushesSubnormals(NumpyAdapter):
@@ -249,18 +207,6 @@ class MaxForm(NumpyAdapter):
         return ref.reduced(ref.weighted(loss, weight), reduction).astype(logits.dtype)
 
 
-def pairwise(x: Any, axis: int) -> Any:
-    """Halves are added recursively down to single elements."""
-    moved = np.moveaxis(x, axis, 0)
-    if not len(moved):
-        return moved.sum(axis=0)
-    while len(moved) > 1:
-        half = len(moved) // 2
-        low, high, rest = moved[:half], moved[half : 2 * half], moved[2 * half :]
-        moved = np.concatenate([low + high, rest])
-    return moved[0]
-
-
 def in_blocks(x: Any, axis: int) -> Any:
     """Blocks of 32 in order, then their sums in order."""
     moved = np.moveaxis(x, axis, 0)
@@ -268,12 +214,6 @@ def in_blocks(x: Any, axis: int) -> Any:
         return moved.sum(axis=0)
     blocks = [in_order(moved[i : i + 32], 0) for i in range(0, len(moved), 32)]
     return in_order(np.array(blocks), 0)
-
-
-def ascending(x: Any, axis: int) -> Any:
-    """From the smallest to the largest magnitude."""
-    order = np.argsort(np.abs(x), axis=axis)
-    return in_order(np.take_along_axis(x, order, axis=axis), axis) if x.shape[axis] else x.sum(axis=axis)
 
 
 def lanes(x: Any, axis: int) -> Any:
@@ -303,12 +243,6 @@ def reciprocal_softmax(x: Any, axis: int) -> Any:
     return e * (1 / np.sum(e, axis=axis, keepdims=True))
 
 
-def powers_of_two(x: Any, axis: int) -> Any:
-    """2 to the power of a difference times log2 e, as GPU kernels do it."""
-    e = np.exp2(ORIGINAL_SHIFTED(x, axis) * x.dtype.type(math.log2(math.e)))
-    return e / np.sum(e, axis=axis, keepdims=True)
-
-
 def log_softmax_without_maximum(x: Any, axis: int) -> Any:
     """ln(1 + the exponentials of all but the maximum), by log1p."""
     d = ORIGINAL_SHIFTED(x, axis)
@@ -322,14 +256,6 @@ def log_softmax_without_maximum(x: Any, axis: int) -> Any:
 def exp_of_log_softmax(x: Any, axis: int) -> Any:
     """No division."""
     return np.exp(ref.along(ORIGINAL_LOG_SOFTMAX, x, axis))
-
-
-def flushed_exponentials(x: Any, axis: int) -> Any:
-    """Exponentials that are subnormal become 0."""
-    e = np.exp(ORIGINAL_SHIFTED(x, axis))
-    e = np.where(np.abs(e) < np.finfo(e.dtype).smallest_normal, e.dtype.type(0), e)
-    e = np.where(np.isnan(x).any(axis=axis, keepdims=True), np.nan, e)
-    return e / np.sum(e, axis=axis, keepdims=True)
 
 
 def mean_by_reciprocal(loss: Any, reduction: str, count: Any = None) -> Any:
@@ -434,22 +360,6 @@ class SquaresByDot(NumpyAdapter):
         return np.asarray(mean).astype(prediction.dtype)
 
 
-class FusedMultiplyAdd(NumpyAdapter):
-    """One rounding per square and addition, simulated in float64 for what is computed in float32."""
-
-    dtypes = ("float32", "float16", "bfloat16")
-
-    def l2_loss(self, prediction: Any, target: Any, *, reduction: str, half: bool) -> Any:
-        if reduction == "none" or not 0 < prediction.size <= 4096:
-            return super().l2_loss(prediction, target, reduction=reduction, half=half)
-        total = np.float32(0)
-        for d in (ref.wide(prediction) - ref.wide(target)).ravel():
-            total = np.float32(np.float64(d) * np.float64(d) + np.float64(total))
-        total = total * np.float32(0.5 if half else 1)
-        mean = total / np.float64(prediction.size) if reduction == "mean" else total
-        return np.asarray(mean).astype(prediction.dtype)
-
-
 class DistanceByHypot(NumpyAdapter):
     """hypot(hypot(a, b), c)…: no square overflows."""
 
@@ -520,7 +430,6 @@ class LossInHalf(NumpyAdapter):
     """Nothing is widened but sums, and the squares of the L2 loss, which would overflow (G-4)."""
 
     dtypes = ("float16",)
-    l2_loss = EveryOperationInHalf.l2_loss
     half: Any = np.float16
 
     def value_and_gradients(
@@ -531,6 +440,15 @@ class LossInHalf(NumpyAdapter):
         gradient = getattr(self, f"_grad_{function.function}")
         slopes = gradient(v, *arrays.values(), **function.parameters)
         return value, {name: slopes[name].astype(arrays[name].dtype) for name in wrt}
+
+    def l2_loss(self, prediction: Any, target: Any, *, reduction: str, half: bool) -> Any:
+        d = (prediction - target).astype(self.half).astype(np.float32)
+        loss = d * d * np.float32(0.5 if half else 1)
+        if reduction == "none":
+            return loss.astype(self.half)
+        total = loss.sum(dtype=np.float32)
+        mean = total / np.float64(loss.size) if reduction == "mean" else total
+        return np.asarray(mean).astype(self.half)
 
 
 class LossInBfloat16(LossInHalf):
@@ -571,18 +489,29 @@ THROUGHOUT: dict[str, Any] = {
     "LARGE": 0,
 }
 
+ARITHMETICS: dict[str, type[arithmetic.Arithmetic]] = {
+    "plain-loop": arithmetic.Arithmetic,
+    "reversed-loop": arithmetic.Reversed,
+    "permuted-loop": arithmetic.Permuted,
+    "sorted-loop": arithmetic.ByMagnitude,
+    "pairwise-tree": arithmetic.Tree,
+    "float32-inside": arithmetic.Wide,
+    "powers-of-two": arithmetic.PowersOfTwo,
+    "fused-multiply-add": arithmetic.Fused,
+    "flushed-intermediates": arithmetic.Flushing,
+    "upper-limits": arithmetic.AtTheLimits,
+    "lower-limits": arithmetic.AtTheLowerLimits,
+    "random-limits": arithmetic.AtRandomLimits,
+    "like-a-gpu": arithmetic.LikeAGpu,
+}
+
 CORRECT: dict[str, Correct] = {
-    "naive-order": Correct("sums from the first element to the last", patches=softmax_with(in_order)),
-    "reversed-order": Correct(
-        "sums from the last element to the first",
-        patches=softmax_with(lambda x, axis: in_order(np.flip(x, axis), axis)),
-    ),
-    "shuffled-order": Correct("sums in a random order", patches=softmax_with(shuffled)),
-    "ascending-order": Correct("sums by magnitude", patches=softmax_with(ascending)),
-    "pairwise": Correct("sums by halves", patches=softmax_with(pairwise)),
+    **{
+        name: Correct(str(kind.__doc__).partition("\n")[0], textbook(kind))
+        for name, kind in ARITHMETICS.items()
+    },
     "blocked": Correct("sums of blocks of 32", patches=softmax_with(in_blocks)),
     "vector-lanes": Correct("eight running sums", patches=softmax_with(lanes)),
-    "kahan": Correct("compensated sums", patches=softmax_with(kahan)),
     "exact-sums": Correct("correctly rounded sums", patches=softmax_with(exact)),
     "online-softmax": Correct("one pass over blocks of 64", patches={"softmax": online_softmax}),
     "softmax-from-log-softmax": Correct(
@@ -593,8 +522,6 @@ CORRECT: dict[str, Correct] = {
         "log-softmax by log1p", patches={"log_softmax": log_softmax_without_maximum}
     ),
     "reciprocal": Correct("one division per row", patches={"softmax": reciprocal_softmax}),
-    "powers-of-two": Correct("exp2 of scaled differences", patches={"softmax": powers_of_two}),
-    "flushed-exponentials": Correct("no subnormal inside", patches={"softmax": flushed_exponentials}),
     "float64-inside": Correct("float64 inside", patches={"working_dtype": lambda x: np.dtype(np.float64)}),
     "one-sided-sigmoid": Correct(
         "1/(1 + e^−x) on both sides", patches={"sigmoid": lambda x: 1 / (1 + np.exp(-x))}
@@ -609,8 +536,6 @@ CORRECT: dict[str, Correct] = {
     "mean-by-reciprocal": Correct("times 1/N", patches={"reduced": mean_by_reciprocal}),
     "scaled-before-summing": Correct("divided, then added", patches={"reduced": scaled_before_summing}),
     "mean-of-blocks": Correct("weighted means of blocks", patches={"reduced": running_mean}),
-    "every-operation-in-float16": Correct("float16 elementwise", EveryOperationInHalf),
-    "every-operation-in-bfloat16": Correct("bfloat16 elementwise", EveryOperationInBfloat16),
     "float16-throughout": Correct("float16 in every function", LossInHalf, THROUGHOUT),
     "bfloat16-throughout": Correct("bfloat16 in every function", LossInBfloat16, THROUGHOUT),
     "flushes-subnormals": Correct("subnormal results are 0", FlushesSubnormals),
@@ -619,7 +544,6 @@ CORRECT: dict[str, Correct] = {
     "gradients-in-float64": Correct("recomputed in float64", GradientsInFloat64),
     "gradients-expanded": Correct("p·v − p·Σpv", GradientsFromSavedProbabilities),
     "squares-by-dot": Correct("a dot product", SquaresByDot),
-    "fused-multiply-add": Correct("one rounding per square and sum", FusedMultiplyAdd),
     "distance-by-hypot": Correct("hypot", DistanceByHypot),
     "roi-by-roi": Correct("a loop over RoIs", RoiByRoi),
     "image-by-image": Correct("a loop over images", ImageByImage),

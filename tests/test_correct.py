@@ -5,7 +5,10 @@ from __future__ import annotations
 import pytest
 from lossproof.adapters.numpy import NumpyAdapter
 
-from .correct import CORRECT
+from lossproof.core.functions import FUNCTIONS
+
+from .correct import ARITHMETICS, CORRECT
+from .detection import required
 from .tightness import PAGE, PROCESSORS_DIFFER, correct_shares, outcome, page, written_shares
 
 
@@ -19,6 +22,23 @@ def test_each_computes_otherwise_and_says_how() -> None:
 def test_correct_implementation_passes(name: str) -> None:
     wrong = outcome(name).wrong
     assert not wrong, "\n".join(wrong[:20])
+
+
+@pytest.mark.parametrize("kind", ARITHMETICS)
+def test_every_arithmetic_has_every_function_and_dtype(kind: str) -> None:
+    due = {
+        (case.id, dtype, output)
+        for case in required()
+        for dtype in case.dtypes
+        for output in case.expected or ()
+    }
+    assert CORRECT[kind].functions == set(FUNCTIONS)
+    assert outcome(kind).passed == due
+
+
+@pytest.mark.parametrize("name", CORRECT)
+def test_each_computes_something_otherwise(name: str) -> None:
+    assert CORRECT[name].functions
 
 
 def test_the_page_on_tightness_is_current() -> None:

@@ -58,6 +58,8 @@ class Outcome:
     """What a correct implementation gives for the required cases."""
 
     wrong: tuple[str, ...]
+    passed: frozenset[tuple[str, str, str]]
+    """Case, dtype and output of what passes."""
     shares: Mapping[Cell, float]
 
 
@@ -66,10 +68,12 @@ def outcome(name: str) -> Outcome:
     """Of one of ``CORRECT``; computed once for tests and page."""
     variant = CORRECT[name]
     with reference.replaced(variant.replaced):
-        rows = list(judged(variant.cls(), FUNCTIONS))
+        rows = list(judged(variant.cls(), variant.functions))
     wrong = [row for row in rows if row.verdict in FAILURES]
     return Outcome(
-        tuple(f"{row.case} {row.dtype} {row.output}: {row.message}" for row in wrong), shares(rows)
+        tuple(f"{row.case} {row.dtype} {row.output}: {row.message}" for row in wrong),
+        frozenset((row.case, row.dtype, row.output) for row in rows if row.verdict in PASSING),
+        shares(rows),
     )
 
 

@@ -92,6 +92,19 @@ def summing(terms: int) -> Bound:
     return accumulating(min(max(terms - 1.0, 0.0), 3.0 * math.sqrt(terms)))
 
 
+def summing_row(terms: Floats, exact: float = 0.0) -> Bound:
+    """The same of terms that are given: equal ones round alike, but for ``exact`` ones, which do not round."""
+    _, times = np.unique(terms[terms != exact], return_counts=True)
+    squares = int((times**2).sum()) + terms.size - int(times.sum())
+    return accumulating(min(max(terms.size - 1.0, 0.0), 3.0 * math.sqrt(squares)))
+
+
+def summing_rows(terms: Floats, exact: float = 0.0) -> Bound:
+    """The same of every row (R, n), as a column (R, 1)."""
+    found = [summing_row(row, exact).a for row in terms]
+    return accumulating(np.array(found, dtype=np.float64).reshape(-1, 1))
+
+
 def each(bound: Bound, sizes: Floats) -> Bound:
     """The bound with an entry per element."""
     parts = (

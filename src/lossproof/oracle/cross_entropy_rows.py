@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lossproof.oracle.balls import NAN, Quantity, arb, nearest, total, weighed
-from lossproof.oracle.bounds import DIVISION, Bound, Floats, rounding, summing
+from lossproof.oracle.bounds import DIVISION, Bound, Floats, accumulating, rounding, summing
 from lossproof.oracle.definitions.softmax import Rows
 from lossproof.oracle.reduction import reduced
 from lossproof.oracle.result import Output
@@ -61,7 +61,10 @@ class CrossEntropy:
         sizes = np.where(np.isfinite(self.sizes), self.sizes, 0.0)
         u, a, h = (row_sums(self.q * part)[:, 0] for part in (each.u, each.a, each.h + 1))
         terms = Bound(u, a, h + 1)
-        return terms + (rounding(3 + self.extra) + self.rows.summing) * sizes
+        # The costs of classes share ln S, whose digits beyond those of the logits they round alike.
+        shared = np.maximum(np.count_nonzero(self.q, axis=1) - 1.0, 0.0)
+        summing = accumulating(np.maximum(self.rows.summing.a[:, 0], shared))
+        return terms + (rounding(3 + self.extra) + summing) * sizes
 
     @property
     def empty(self) -> bool:

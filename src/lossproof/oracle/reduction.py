@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from lossproof.oracle.balls import NAN, Quantity, arb, nearest, sizes, total, weighed
-from lossproof.oracle.bounds import DIVISION, SUBNORMAL, Bound, Floats, rounding, summing
+from lossproof.oracle.bounds import DIVISION, SUBNORMAL, Bound, Floats, rounding, summing, summing_row
 from lossproof.oracle.result import Output
 
 
@@ -35,7 +35,7 @@ def reduced(
     """Output of a sum (``count`` None) or mean of terms with the given bounds: T-7."""
     magnitude = math.fsum(np.abs(magnitudes[np.isfinite(magnitudes)]))
     terms = Bound(_finite_sum(each.u), _finite_sum(each.a), _finite_sum(each.h))
-    terms += summing(len(magnitudes)) * magnitude
+    terms += summing_row(magnitudes) * magnitude
     divisor = count if count is not None else 1.0
     exact = weighed(arb(scale), sum_ / arb(divisor) if not isinstance(sum_, float) else sum_)
     size = abs(nearest(exact))

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from lossproof.core.dtypes import FloatType
 from lossproof.oracle.balls import NAN, Quantity, arb, nearest, product, sizes, total
-from lossproof.oracle.bounds import DIVISION, LOG, Bound, Floats, each, rounding, summing
+from lossproof.oracle.bounds import DIVISION, LOG, Bound, Floats, accumulating, each, rounding, summing_row
 from lossproof.oracle.cross_entropy_rows import CrossEntropy
 from lossproof.oracle.definition import Arguments, Inputs, Outputs, define
 from lossproof.oracle.definitions.softmax import Rows, softmax_row, softmax_rows
@@ -281,13 +281,17 @@ def cross_entropy_rows(p: Floats, target: Floats) -> tuple[list[Quantity], Bound
     """Costs −Σ y·ln p of rows (R × C) and their bounds."""
     costs: list[Quantity] = []
     sizes: list[float] = []
+    summing: list[Floats | float] = []
     for p_row, y_row in zip(p.tolist(), target.tolist(), strict=True):
         terms = [_log_cost(y, q) for q, y in zip(p_row, y_row, strict=True)]
         costs.append(total(terms))
-        sizes.append(math.fsum(abs(nearest(term)) for term in terms))
+        rounded = np.array([abs(nearest(term)) for term in terms])
+        sizes.append(math.fsum(rounded.tolist()))
+        summing.append(summing_row(rounded).a)
     size = np.array(sizes)
     size = np.where(np.isfinite(size), size, 0.0)
-    return costs, each((LOG + rounding(3) + summing(p.shape[1])) * size + Bound(h=2.0), size)
+    relative = LOG + rounding(3) + accumulating(np.array(summing, dtype=np.float64))
+    return costs, each(relative * size + Bound(h=2.0), size)
 
 
 def cross_entropy_gradient(

@@ -9,7 +9,7 @@ import numpy as np
 
 from lossproof.core.dtypes import FloatType
 from lossproof.oracle.balls import NAN, Quantity, arb, nearest, product, sizes, total
-from lossproof.oracle.bounds import DIVISION, SQRT, SUBNORMAL, Bound, Floats, each, rounding, summing
+from lossproof.oracle.bounds import DIVISION, SQRT, SUBNORMAL, Bound, Floats, each, rounding, summing_rows
 from lossproof.oracle.definition import Arguments, Inputs, Outputs, define
 from lossproof.oracle.reading import Arrays, Parameters, Reading, leaves_half, nan, subnormal, sum_overflows
 from lossproof.oracle.reduction import element_shares, reduce_elements
@@ -127,9 +127,11 @@ def euclidean_distance(
             gradient += [v * d / distance for d in differences]
     size, slope = sizes(values), sizes(gradient)
     # Differences and squares, the root of their sum; by a scale that is divided out and in again.
-    relative = rounding(3) + DIVISION + SQRT + summing(p.shape[1]) * 0.5
-    value = Output(shape, values, relative * size + SUBNORMAL)
-    return value, gradient, (relative + DIVISION + rounding(2)) * slope + Bound(h=2.0)
+    with np.errstate(invalid="ignore"):
+        summing = summing_rows(np.abs(p - t)) * 0.5
+    relative = rounding(3) + DIVISION + SQRT + summing
+    bound = (relative + DIVISION + rounding(2)) * slope.reshape(p.shape) + Bound(h=2.0)
+    return Output(shape, values, relative * size.reshape(-1, 1) + SUBNORMAL), gradient, bound
 
 
 def _minus(a: float, b: float) -> Quantity:

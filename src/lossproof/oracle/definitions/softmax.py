@@ -20,7 +20,7 @@ from lossproof.oracle.bounds import (
     accumulating,
     exp_of,
     rounding,
-    summing,
+    summing_rows,
 )
 from lossproof.oracle.definition import Arguments, Inputs, Outputs, define
 from lossproof.oracle.definitions.sigmoid import logits_read
@@ -112,7 +112,8 @@ class Rows:
         self.d = np.where(np.isfinite(spread), -spread, 0.0)
         self.w = np.array([row.weighted for row in self.rows]).reshape(-1, 1)
         self.ln_s = np.array([nearest(row.log_sum) for row in self.rows], dtype=np.float64).reshape(-1, 1)
-        self.summing = summing(self.classes)
+        # e^0 is exactly 1, and so is its sum with others.
+        self.summing = summing_rows(self.d)
         # Exponentials that underflow lose half a subnormal each beside S ≥ 1.
         self.underflow = Bound(h=self.classes / 2)
 
