@@ -200,7 +200,7 @@ class Flushing(Arithmetic):
 
     def done(self, result: Array) -> Array:
         result = np.asarray(result)
-        tiny = ml_dtypes.finfo(result.dtype).smallest_normal
+        tiny = ml_dtypes.finfo(result.dtype).smallest_normal  # type: ignore[no-untyped-call]
         return np.where(np.abs(result) < tiny, np.zeros((), result.dtype), result)
 
     def sum(self, x: Array) -> Array:
@@ -221,7 +221,7 @@ class AtTheLimits(Arithmetic):
 
     def _off(self, operation: str, like: Array, exact: Array) -> Array:
         """The furthest number of the dtype that is not beyond the limit of the operation."""
-        info = ml_dtypes.finfo(like.dtype)
+        info = ml_dtypes.finfo(like.dtype)  # type: ignore[no-untyped-call]
         limit = LIMITS[operation][like.dtype.itemsize < 4]
         with np.errstate(all="ignore"):
             _, exponent = np.frexp(np.where(np.isfinite(exact), exact, 1))

@@ -119,8 +119,7 @@ def _of_elements() -> Iterator[Topic]:
             clause, arrays = MEANS[function]
             cases += [
                 _case(
-                    f"mean-{length}", clause, f"an element left out of {length}, or taken twice, moves the mean",
-                    length,
+                    f"mean-{length}", clause, f"one of {length} left out moves the mean", length,
                     inputs={array: _cycle(values, 0, [length]) for array, values in arrays.items()},
                     parameters={"reduction": "mean"},
                 )
@@ -194,6 +193,11 @@ SPARSE = (
 )  # fmt: skip
 
 
+def _worth(name: str, length: int) -> bool:
+    """A row of one class has no other; the longest are for arithmetic alone."""
+    return name in ARITHMETIC if length > LONGEST else length > 1 or name != "minus-infinity"
+
+
 def _row_why(length: int) -> str:
     return f"a special value at {'every' if length < EVERY else 'an outer'} place of a row of {length}"
 
@@ -210,8 +214,7 @@ def _of_rows() -> Iterator[Topic]:
             )
             for name, clause, level, arrays, parameters, cotangent in patterns
             for length in LENGTHS
-            # A row of one class has no other; the longest are for arithmetic alone.
-            if not (length == 1 and name == "minus-infinity") and not (length > LONGEST and name not in ARITHMETIC)
+            if _worth(name, length)
         ])  # fmt: skip
     yield Topic("sparse_softmax_cross_entropy", "lanes", about, list(_sparse()) + list(_sparse_rows()))
     yield Topic("pspnet_predict", "lanes", "The largest logit is found wherever it stands.", [
@@ -230,7 +233,7 @@ def _places_of(length: int) -> Any:
 def _sparse() -> Iterator[Case]:
     for name, clause, special, other in SPARSE:
         for length in LENGTHS:
-            if (length == 1 and name == "minus-infinity") or (length > LONGEST and name not in ARITHMETIC):
+            if not _worth(name, length):
                 continue
             places = special_places(length)
             yield _case(
@@ -250,7 +253,7 @@ def _sparse() -> Iterator[Case]:
 
 # -- rows: a special row at every place of many ------------------------------------------------------
 
-THREE = [[0.5, -1.25, 2], [1, NAN, 1], [-3, 0, 4], [2, 2, 2], [0, 8, -8]]
+THREE: list[list[float]] = [[0.5, -1.25, 2], [1, NAN, 1], [-3, 0, 4], [2, 2, 2], [0, 8, -8]]
 # The second row holds the NaN; the fourth is ignored or dropped.
 LABELS = [2, 0, 1, 255, 0]
 

@@ -27,6 +27,7 @@ def _integers(seed: int, high: int, *shape: int) -> Spec:
     return {"random": "integers", "shape": list(shape), "seed": seed, "high": high}
 
 
+IDS = [[1, 0, 2], [2, 1, 0]]
 # By function, what it is called with: numbers that differ, in three axes where the function takes any.
 CALLS: dict[str, dict[str, Any]] = {
     "l2_loss": {"prediction": _normal(1, 2, 3, 4), "target": _normal(2, 2, 3, 4), "reduction": "none",
@@ -56,12 +57,12 @@ CALLS: dict[str, dict[str, Any]] = {
     "pspnet_total_loss": {"logits": _normal(1, 2, 3, 2, 3), "aux_logits": _normal(3, 2, 2, 3, 3),
                           "labels": _integers(2, 4, 2, 6, 4), "num_classes": 3},
     "pspnet_predict": {"logits": _normal(1, 2, 3, 2, 4)},
-    "mask_rcnn_mask_loss": {"target_masks": _uniform(1, 2, 3, 2, 2), "target_class_ids": [[1, 0, 2], [2, 1, 0]],
+    "mask_rcnn_mask_loss": {"target_masks": _uniform(1, 2, 3, 2, 2), "target_class_ids": IDS,
                             "pred_masks": _uniform(2, 2, 3, 2, 2, 3)},
     "mask_rcnn_mask_loss_with_logits": {"target_masks": _uniform(1, 2, 3, 2, 2),
-                                        "target_class_ids": [[1, 0, 2], [2, 1, 0]],
+                                        "target_class_ids": IDS,
                                         "mask_logits": _normal(2, 2, 3, 2, 2, 3)},
-    "mask_rcnn_select_masks": {"pred_masks": _uniform(1, 2, 3, 2, 2, 3), "class_ids": [[1, 0, 2], [2, 1, 0]]},
+    "mask_rcnn_select_masks": {"pred_masks": _uniform(1, 2, 3, 2, 2, 3), "class_ids": IDS},
 }  # fmt: skip
 
 
@@ -129,6 +130,7 @@ def _repeated(spec: Any) -> Any:
     """An array of the same shape whose elements are equal along all axes but the last."""
     if not isinstance(spec, Mapping):
         return [spec[0]] * len(spec)
+    values: dict[str, list[float]]
     values = {"normal": [0.5, -1.25, 2, 1], "uniform": [0.5, 0.25, 0.125, 0.75], "integers": [1, 0, 2, 1]}
     kind = spec["random"]
     return {"cycle": values[kind][: spec["shape"][-1]], "shape": spec["shape"]}

@@ -63,7 +63,7 @@ def _cases(function: str, infinite: str, finite: str, long: str) -> Iterator[Cas
             yield {
                 "id": f"{fill}-{tile}", "clause": clause,
                 "level": "recommended" if recommended else "required", **quick,
-                "why": f"tiles of {tile} without a probability before, after and around the one that has some",
+                "why": f"tiles of {tile} without a probability before, after and around one that has some",
                 "dtypes": DTYPES, **_rest(function, logits, at),
             }  # fmt: skip
         # A maximum in the first tile, in the last partial one, and one after the other.
@@ -75,7 +75,7 @@ def _cases(function: str, infinite: str, finite: str, long: str) -> Iterator[Cas
         }  # fmt: skip
         yield {
             "id": f"maximum-{tile}", "clause": long, "level": "required", **quick,
-            "why": f"the largest logit in the first and in the last tile of {tile}: sums before it are scaled",
+            "why": f"the largest logit in the first and the last tile of {tile}: sums before it are scaled",
             "dtypes": DTYPES, **_rest(function, logits, [peak[0][0] for peak in chosen]),
         }  # fmt: skip
 

@@ -63,7 +63,8 @@ class CrossEntropy:
         terms = Bound(u, a, h + 1)
         # The costs of classes share ln S, whose digits beyond those of the logits they round alike.
         shared = np.maximum(np.count_nonzero(self.q, axis=1) - 1.0, 0.0)
-        summing = accumulating(np.maximum(self.rows.summing.a[:, 0], shared))
+        spread = np.asarray(self.rows.summing.a)[:, 0]
+        summing = accumulating(np.maximum(spread, shared))
         return terms + (rounding(3 + self.extra) + summing) * sizes
 
     @property
