@@ -68,6 +68,42 @@ def test_many_cases_are_read_again_without_thorough_ones(
     assert ids() == ["short"]
 
 
+WHOLE = FILE.replace("cases:\n", "thorough: true\ncases:\n").replace("    thorough: true\n", "")
+
+
+def test_a_file_that_is_thorough_as_a_whole_is_read_only_when_it_is_asked_for(
+    cases: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (cases / "all.yaml").write_text(WHOLE, encoding="utf-8")
+    assert [case.thorough for case in select_cases([], [], True)] == [False, True, True, True]
+    assert ids("sigmoid/all") == ["short", "long"] and ids("sigmoid/all/long") == ["long"]
+    assert ids(str(cases / "all.yaml")) == ["short", "long"]
+    with pytest.raises(LossproofError, match="did you mean 'sigmoid/all/long'"):
+        select_cases(["sigmoid/all/lang"], [])
+    # Unread, it may even be broken.
+    (cases / "all.yaml").write_text(WHOLE.replace("why: a reason", "why: [a reason]"), encoding="utf-8")
+    for references, functions in (([], []), (["sigmoid"], []), (["sig*"], []), ([], ["sigmoid"])):
+        selected = select_cases(references, functions)
+        assert [case.id for case in selected] == ["sigmoid/topic/short"]
+        assert selected.left_out == {"sigmoid/topic/long", "sigmoid/all/short", "sigmoid/all/long"}
+    with pytest.raises(InputError, match="why"):
+        select_cases([], [], True)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        WHOLE.replace("thorough: true\n", "").replace("function", "thorough: true\nfunction"),
+        WHOLE.replace("  - id: long\n    clause: SG-1\n", "  - clause: SG-1\n    id: long\n"),
+        WHOLE.replace("  - id: long\n", "  - id: 'long'\n"),
+    ],
+)
+def test_a_thorough_file_shows_its_ids(text: str, cases: Path) -> None:
+    (cases / "all.yaml").write_text(text, encoding="utf-8")
+    with pytest.raises(InputError, match=r"all\.yaml:\d+: in a file of thorough cases the line"):
+        select_cases([], [], True)
+
+
 def test_a_choice_of_thorough_cases_alone_says_how_to_run_them(cases: Path) -> None:
     (cases / "topic.yaml").write_text(FILE.replace(CASE.format(id="short"), ""), encoding="utf-8")
     with pytest.raises(LossproofError, match="no case is left but thorough ones; --thorough runs them"):

@@ -146,18 +146,20 @@ class CaseFile(pytest.File):
     """A case file; its items are named ``case[adapter-dtype]``."""
 
     def collect(self) -> Iterator[pytest.Item]:
-        from lossproof.case.read import load_file
+        from lossproof.case.read import load_file, thorough_ids
 
-        try:
-            cases = load_file(self.path)
-        except LossproofError as error:
-            raise self.CollectError(str(error)) from None
         explicit = bool(self.config.getoption(_OPTION))
         # A file that is named has all its cases.
         all_cases = self.config.getoption(_THOROUGH) or any(
             Path(str(arg).split("::")[0]).resolve() == self.path.resolve() for arg in self.config.args
         )
         always: list[str] = self.config.getini("lossproof_thorough")
+        try:
+            if not (all_cases or always) and thorough_ids(self.path) is not None:
+                return
+            cases = load_file(self.path)
+        except LossproofError as error:
+            raise self.CollectError(str(error)) from None
         for reference in _references(self.config):
             loaded = _load(reference)
             if loaded.adapter is None and not explicit:

@@ -38,7 +38,8 @@ def page(topic: Topic, old: str = "") -> str:
     stored = {_first_line(block): block for block in _blocks(old)}
     cases = [_unless_changed(_case(case), stored) for case in topic.cases]
     about = _text("", "about", topic.about)
-    return f"{HEADER}\nfunction: {topic.function}\n{about}cases:\n" + "\n".join(cases)
+    thorough = "thorough: true\n" if topic.thorough else ""
+    return f"{HEADER}\nfunction: {topic.function}\n{about}{thorough}cases:\n" + "\n".join(cases)
 
 
 def is_made(text: str) -> bool:

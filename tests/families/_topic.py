@@ -31,6 +31,7 @@ class Topic:
     name: str
     about: str
     cases: Sequence[Mapping[str, Any]]
+    thorough: bool = False
 
     def __post_init__(self) -> None:
         ids = [case["id"] for case in self.cases]
@@ -60,5 +61,17 @@ def every_topic() -> Iterator[Topic]:
         for topic in importlib.import_module(f"{package.__name__}.{module.name}").topics():
             if topic.path in seen:
                 raise ValueError(f"two families make {topic.function}/{topic.name}")
+            yield from _apart(topic)
             seen.add(topic.path)
-            yield topic
+
+
+def _apart(topic: Topic) -> Iterator[Topic]:
+    """Thorough cases have a file of their own, which runs of the quick set need not read."""
+    quick = [case for case in topic.cases if not case.get("thorough")]
+    rest = [
+        {k: v for k, v in case.items() if k != "thorough"} for case in topic.cases if case.get("thorough")
+    ]
+    if quick:
+        yield Topic(topic.function, topic.name, topic.about, quick)
+    if rest:
+        yield Topic(topic.function, f"{topic.name}-thorough", topic.about, rest, thorough=True)

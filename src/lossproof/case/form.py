@@ -265,6 +265,7 @@ class CaseFile(Form, frozen=True, kw_only=True):
     SAYS: ClassVar[str] = "a case file is a mapping: function, about, cases"
     function: Literal[tuple(FUNCTIONS)]  # type: ignore[valid-type]
     about: Sentence
+    thorough: bool = False
     cases: Annotated[tuple[CaseEntry, ...], must("a list with at least one case", min_length=1)]
 
 

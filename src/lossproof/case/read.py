@@ -52,6 +52,11 @@ def case_files(paths: Iterable[Path]) -> Iterator[Path]:
                 yield file
 
 
+def own_files() -> list[Path]:
+    """The case files that come with lossproof."""
+    return list(case_files([folder("cases")]))
+
+
 def load_cases(paths: Sequence[Path] | None = None) -> list[Case]:
     """Load case files, by default all that come with lossproof.
 
@@ -64,13 +69,30 @@ def load_cases(paths: Sequence[Path] | None = None) -> list[Case]:
 def iterate_cases(paths: Sequence[Path] | None = None) -> Iterator[Case]:
     """What ``load_cases`` loads, one after the other, with one file at a time in memory."""
     seen: dict[str, Path] = {}
-    for path in case_files(paths if paths is not None else [folder("cases")]):
+    for path in own_files() if paths is None else case_files(paths):
         for case in load_file(path):
             if case.id in seen:
                 first = next(other for other in load_file(seen[case.id]) if other.id == case.id)
                 raise case.complain(f"duplicate id, first used at {display(first.path)}:{first.line}")
             seen[case.id] = path
             yield case
+
+
+_HEAD = re.compile(r"function: (\w+)\n(?:.*\n)*?thorough: true\ncases:\n")
+_ID = re.compile(r"^  - id: (\S+)$", re.MULTILINE)
+
+
+def thorough_ids(path: Path) -> list[str] | None:
+    """The ids in a file that says ``thorough: true`` of all its cases; None of another file.
+
+    The quick set passes such files over, which are most of what there is, at the cost of their ids alone.
+
+    Raises:
+        InputError: the file cannot be read.
+    """
+    text = yamlio.read_text(path)
+    head = _HEAD.search(text[: text.find("\n  - ") + 1])
+    return None if head is None else [f"{head[1]}/{path.stem}/{id}" for id in _ID.findall(text)]
 
 
 def load_file(path: Path, text: str | None = None) -> list[Case]:
@@ -110,6 +132,12 @@ class _FileReader:
                     "id",
                 )
             found[case.id] = case
+        if self.file.thorough and thorough_ids(self.path) != [*found]:
+            raise self.fail(
+                "in a file of thorough cases the line thorough: true stands before cases:, and each case "
+                "begins with its id, as in '  - id: one'",
+                "thorough",
+            )
         return list(found.values())
 
     def fail(self, message: str, *place: str | int) -> InputError:
@@ -162,7 +190,7 @@ class _CaseReader:
             path=self.file.path,
             line=self.written.line,
             about=self.file.file.about,
-            thorough=entry.thorough,
+            thorough=entry.thorough or self.file.file.thorough,
         )
 
     # -- what the function takes and gives -----------------------------------------------------

@@ -10,7 +10,7 @@ from itertools import groupby
 from pathlib import Path
 
 from lossproof.case.model import Case
-from lossproof.case.read import iterate_cases, load_cases, load_file
+from lossproof.case.read import iterate_cases, load_file, own_files, thorough_ids
 from lossproof.core.functions import FUNCTIONS
 from lossproof.core.text import require, suggest
 from lossproof.errors import LossproofError
@@ -53,6 +53,10 @@ class Selection:
                 self._kept[case.id] = case
             else:
                 self._kept.clear()
+
+    def leave_out(self, ids: Iterable[str]) -> None:
+        """Thorough cases that are not chosen, and were not read."""
+        self.left_out.update(id for id in ids if id not in self._places)
 
     def __len__(self) -> int:
         return len(self._places)
@@ -105,12 +109,12 @@ def select_cases(references: Sequence[str], functions: Sequence[str], thorough: 
     def wanted(cases: Iterable[Case]) -> Iterator[Case]:
         return (case for case in cases if not functions or case.function.name in functions)
 
-    own = cache(load_cases)
+    own = cache(_Own)
 
     def names_cases(reference: str) -> bool:
         if marked_as_path(reference) and Path(reference).exists():
             return False
-        if reference.split("/")[0] in FUNCTIONS and any(_matches(case.id, reference) for case in own()):
+        if reference.split("/")[0] in FUNCTIONS and any(_matches(id, reference) for id in own().ids):
             return True
         return not Path(reference).exists()
 
@@ -122,17 +126,46 @@ def select_cases(references: Sequence[str], functions: Sequence[str], thorough: 
         selected.add(wanted(iterate_cases(paths)), lambda case: thorough or case.path.resolve() in files)
     if names or not references:
         for name in names or ["*"]:
-            matches = [case for case in own() if _matches(case.id, name)]
-            if not matches:
-                raise LossproofError(
-                    f"no case {name!r}{suggest(name, [case.id for case in own()])}, and no such file"
-                )
-            selected.add(wanted(matches), _always if thorough or _names_a_topic(name) else _never)
+            if not any(_matches(id, name) for id in own().ids):
+                raise LossproofError(f"no case {name!r}{suggest(name, list(own().ids))}, and no such file")
+            whole = thorough or _names_a_topic(name)
+            selected.add(wanted(own().matching(name, whole)), _always if whole else _never)
+            if not whole:
+                selected.leave_out(own().passed_over(name, functions))
     if not len(selected):
         if selected.left_out:
             raise LossproofError("no case is left but thorough ones; --thorough runs them")
         raise LossproofError("no case is left after --function")
     return selected
+
+
+class _Own:
+    """lossproof's own cases; files that are thorough as a whole are read only when they are asked for."""
+
+    def __init__(self) -> None:
+        known = {path: thorough_ids(path) for path in own_files()}
+        self._quick = list(iterate_cases([path for path, ids in known.items() if ids is None]))
+        self._thorough = {path: ids for path, ids in known.items() if ids is not None}
+
+    @property
+    def ids(self) -> Iterator[str]:
+        yield from (case.id for case in self._quick)
+        for ids in self._thorough.values():
+            yield from ids
+
+    def matching(self, name: str, whole: bool) -> Iterator[Case]:
+        """The cases that a reference means; ``whole`` with those of thorough files."""
+        yield from (case for case in self._quick if _matches(case.id, name))
+        for path, ids in self._thorough.items() if whole else ():
+            if any(_matches(id, name) for id in ids):
+                yield from (case for case in load_file(path) if _matches(case.id, name))
+
+    def passed_over(self, name: str, functions: Sequence[str]) -> Iterator[str]:
+        """Ids in thorough files that a reference means."""
+        for ids in self._thorough.values():
+            yield from (
+                id for id in ids if _matches(id, name) and (not functions or id.split("/")[0] in functions)
+            )
 
 
 def marked_as_path(reference: str) -> bool:
