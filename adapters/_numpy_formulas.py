@@ -40,9 +40,13 @@ def reduced(costs: Array, reduction: str, count: Array | float | None = None) ->
     if reduction == "none":
         return costs
     total = costs.sum()
-    return np.asarray(
-        total if reduction == "sum" else total / np.float64(costs.size if count is None else count)
-    )
+    if reduction == "sum":
+        return np.asarray(total)
+    number = np.float64(costs.size if count is None else count)
+    if np.isinf(total) and np.isfinite(costs).all():
+        # The mean may stay in the range that the sum leaves (G-4).
+        return np.asarray((costs / number).sum())
+    return np.asarray(total / number)
 
 
 def reduced_gradient(v: Array, reduction: str, count: Array | float) -> Array:

@@ -75,9 +75,9 @@ def l2_gradient(
 
 def _read_distance(arrays: Arrays, parameters: Parameters, dtype: FloatType) -> Reading:
     p, t = arrays["prediction"], arrays["target"]
-    if np.isinf(p).any() or np.isinf(t).any():
-        return Reading("ED-5", gradients=False)
     size = np.abs(p - t)
+    if np.isinf(p).any() or np.isinf(t).any() or (size > dtype.largest).any():
+        return Reading("ED-5", gradients=False)
     known = size[size > 0]
     # Where squares leave the range, or lose digits to underflow, ED-3 only recommends.
     squares = known**2
