@@ -18,7 +18,7 @@ from lossproof import Adapter
 from lossproof.case.model import Case
 from lossproof.case.read import load_cases
 from lossproof.core.functions import FUNCTIONS
-from lossproof.core.verdicts import Verdict
+from lossproof.core.verdicts import FAILURES, Verdict
 from lossproof.engine.judge import run_case
 from lossproof.engine.record import Record
 from lossproof.registry.deviations import Deviations
@@ -52,6 +52,11 @@ def judged(adapter: Adapter, functions: Iterable[str]) -> Iterator[Record]:
     for case in required():
         if case.function.name in wanted:
             yield from judged_case(adapter, case)
+
+
+def failures(adapter: Adapter, functions: Iterable[str]) -> Iterator[Record]:
+    """What of the required cases of the functions an adapter fails."""
+    return (record for record in judged(adapter, functions) if record.verdict in FAILURES)
 
 
 @cache
@@ -99,7 +104,7 @@ def page() -> str:
     rows = [
         (f"{kind} | {meaning}", [m for m in MUTANTS if m.kind == kind]) for kind, meaning in KINDS.items()
     ]
-    for label, own in [*rows, ("**all** | ", MUTANTS)]:
+    for label, own in [*rows, ("**all** |", MUTANTS)]:
         found = sum(all((m.cls, f) not in escaped for f in m.functions) for m in own)
         lines.append(f"| {label} | {len(own)} | {found} | {sum(m.upstream is not None for m in own)} |")
     lines += [

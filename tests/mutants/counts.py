@@ -60,6 +60,10 @@ def _given_in(name: str, dtype: Any) -> Callable[[Given, Given], None]:
     return change
 
 
+def _winner_in(dtype: Any) -> Callable[[Any, Given, Given], Any]:
+    return lambda found, arrays, parameters: found.astype(dtype).astype(found.dtype)
+
+
 def _roi_in_uint8(target_masks: Any, class_ids: Any, masks: Any) -> Any:
     where, _, y = _own_masks(target_masks, class_ids, masks)
     image, roi, *rest = where
@@ -109,7 +113,7 @@ for _name, _dtype in INTEGERS.items():
     generate(
         "pspnet_predict", f"ClassIn{_name}", f"The winning class is kept in {_name.lower()}.",
         kind="counts", topics=TOPICS,
-        result=lambda found, arrays, parameters, dtype=_dtype: found.astype(dtype).astype(found.dtype),
+        result=_winner_in(_dtype),
     )  # fmt: skip
 generate(
     "pspnet_resize_labels", "IndexInUint8", "Source indices are kept in uint8.",

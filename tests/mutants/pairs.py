@@ -17,7 +17,7 @@ from .registry import mutant
 
 TOPICS = ("pairs", "smoothing", "weights", "ignored", "ordinary")
 # Parameters without which a call is as valid as with them.
-OPTIONAL = ("label_smoothing", "weight", "ignore_index", "pos_weight", "half", "aux_weight")
+OPTIONAL = ("label_smoothing", "weight", "ignore_index", "pos_weight", "half")
 
 _label_weight = formulas.label_weight
 
@@ -31,9 +31,9 @@ def _given(row: Function, name: str) -> Callable[[Given, Given], bool]:
         if name == "rank":
             return bool(arrays[leading].ndim > 2)
         if name == "axis":
-            return parameters["axis"] % arrays[leading].ndim != arrays[leading].ndim - 1
+            return bool(parameters["axis"] % arrays[leading].ndim != arrays[leading].ndim - 1)
         value = parameters[name]
-        return value is not None and (isinstance(value, np.ndarray) or value != defaults[name])
+        return value is not None and (isinstance(value, np.ndarray) or bool(value != defaults[name]))
 
     return given
 
@@ -44,8 +44,13 @@ def _ignored_with(row: Function, one: str, other: str) -> Callable[[Given, Given
     given = _given(row, other)
 
     def change(arrays: Given, parameters: Given) -> None:
-        if given(arrays, parameters):
-            parameters[one] = default
+        if not given(arrays, parameters):
+            return
+        if one == "ignore_index":
+            # Some class is read where the ignored label is none: a wrong loss rather than an error.
+            k, classes = arrays["labels"], arrays["logits"].shape[parameters["axis"]]
+            arrays["labels"] = np.where(k == parameters[one], k % max(classes, 1), k)
+        parameters[one] = default
 
     return change
 
@@ -53,7 +58,7 @@ def _ignored_with(row: Function, one: str, other: str) -> Callable[[Given, Given
 for _row in FUNCTIONS.values():
     _names = [parameter.name for parameter in _row.parameters if parameter.name != "num_classes"]
     for _one in _names:
-        if _one not in OPTIONAL or (_one == "aux_weight"):
+        if _one not in OPTIONAL:
             continue
         for _other in [*_names, "rank"]:
             if _other == _one:
@@ -190,7 +195,7 @@ generate(
 
 
 @mutant(SPARSE, kind="pairs", topics=TOPICS)
-class SmoothingOfIgnoredRows(NumpyAdapter):
+class UniformOfIgnoredRows(NumpyAdapter):
     """Ignored rows cost the uniform part of their smoothed label."""
 
     def sparse_softmax_cross_entropy(self, logits: Any, labels: Any, **p: Any) -> Any:

@@ -100,6 +100,8 @@ for _row in FLOATING:
             _row.name, "FirstBlockAboveRankFour", "Above rank 4 all blocks are taken for the first.",
             kind="ranks", topics=TOPICS, change=_first_block(_row),
         )  # fmt: skip
+    # Functions of a result per element of a row give no scalar.
+    if _any_rank and _row.name not in ("softmax", "log_softmax"):
         generate(
             _row.name, "ScalarOfRankOne", "The smallest rank there is gives an array of one element.",
             kind="ranks", topics=TOPICS, result=_of_rank_one(_row),
