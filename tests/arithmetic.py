@@ -11,8 +11,9 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-import ml_dtypes
 import numpy as np
+
+from lossproof.core.dtypes import FLOAT_TYPES
 
 Array = Any
 Order = Callable[[Array], Array]
@@ -200,7 +201,7 @@ class Flushing(Arithmetic):
 
     def done(self, result: Array) -> Array:
         result = np.asarray(result)
-        tiny = ml_dtypes.finfo(result.dtype).smallest_normal  # type: ignore[no-untyped-call]
+        tiny = FLOAT_TYPES[result.dtype.name].smallest_normal
         return np.where(np.abs(result) < tiny, np.zeros((), result.dtype), result)
 
     def sum(self, x: Array) -> Array:
@@ -221,19 +222,19 @@ class AtTheLimits(Arithmetic):
 
     def _off(self, operation: str, like: Array, exact: Array) -> Array:
         """The furthest number of the dtype that is not beyond the limit of the operation."""
-        info = ml_dtypes.finfo(like.dtype)  # type: ignore[no-untyped-call]
+        kind = FLOAT_TYPES[like.dtype.name]
         limit = LIMITS[operation][like.dtype.itemsize < 4]
         with np.errstate(all="ignore"):
             _, exponent = np.frexp(np.where(np.isfinite(exact), exact, 1))
-            ulp = np.ldexp(exact.dtype.type(1), exponent - 1 - int(info.nmant))
+            ulp = np.ldexp(exact.dtype.type(1), exponent - kind.precision)
             sign = self.sign(exact)
             off = (exact + sign * (limit - 0.5) * ulp).astype(like.dtype)
             # Beyond a power of 2 numbers are further apart.
             beyond = np.abs(off.astype(exact.dtype) - exact) > limit * ulp
             off = np.where(beyond, (exact + sign * (limit - 1) * ulp).astype(like.dtype), off)
-            normal = np.isfinite(exact) & (np.abs(exact) >= 4 * float(info.smallest_normal))
+            normal = np.isfinite(exact) & (np.abs(exact) >= 4 * kind.smallest_normal)
             # No result is pushed beyond the range.
-            stays = normal & (np.abs(exact) < float(info.max) / 2)
+            stays = normal & (np.abs(exact) < kind.largest / 2)
             return self.done(np.where(stays, off, exact.astype(like.dtype)))
 
     def _exact(self, x: Array) -> Array:

@@ -1,20 +1,20 @@
 """What the required cases detect: mutants against cases, and the page that says so.
 
-``python -m tests.detection`` prints docs/detection.md; ``--write`` stores it.
+``python -m tests.detection`` prints docs/detection.md; ``--write`` stores it, ``--uncaught`` prints the
+mutants that no required case fails.
 """
 
 from __future__ import annotations
 
 import sys
 import warnings
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 
 import numpy as np
-from lossproof.adapters.numpy import NumpyAdapter
 
+from lossproof import Adapter
 from lossproof.case.model import Case
 from lossproof.case.read import load_cases
 from lossproof.core.functions import FUNCTIONS
@@ -27,6 +27,8 @@ from .mutants import KINDS, MUTANTS, Mutant
 
 PAGE = Path(__file__).parents[1] / "docs" / "detection.md"
 NO_DEVIATIONS = Deviations([], "", "", "")
+# The kinds of mutants that are made for every function.
+GENERATED = ("lanes", "tiles", "counts", "layouts", "ranks", "pairs", "narrowing")
 
 
 @cache
@@ -36,50 +38,57 @@ def required() -> list[Case]:
     return sorted(cases, key=lambda case: sum(a.size for a in case.exact_arrays.values()))
 
 
-def judged(adapter: NumpyAdapter, functions: Iterable[str]) -> Iterator[Record]:
-    """The records of the required cases of the functions."""
-    wanted = set(functions)
+def judged_case(adapter: Adapter, case: Case) -> Iterator[Record]:
+    """The records of one case in all of its dtypes."""
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
-        for case in required():
-            if case.function.name in wanted:
-                for dtype in case.dtypes:
-                    yield from run_case(adapter, adapter.name, case, dtype, NO_DEVIATIONS)
+        for dtype in case.dtypes:
+            yield from run_case(adapter, adapter.name, case, dtype, NO_DEVIATIONS)
 
 
-def failures(adapter: NumpyAdapter, functions: Iterable[str]) -> Iterator[Record]:
+def judged(adapter: Adapter, functions: Iterable[str]) -> Iterator[Record]:
+    """The records of the required cases of the functions."""
+    wanted = set(functions)
+    for case in required():
+        if case.function.name in wanted:
+            yield from judged_case(adapter, case)
+
+
+def failures(adapter: Adapter, functions: Iterable[str]) -> Iterator[Record]:
     """What of the required cases of the functions an adapter fails."""
     return (record for record in judged(adapter, functions) if record.verdict in FAILURES)
 
 
 @cache
-def caught(mutant: Mutant, function: str) -> Mapping[str, frozenset[Verdict]]:
-    """The required cases that fail a mutant, each with the verdicts; computed once for tests and page."""
-    found: dict[str, set[Verdict]] = defaultdict(set)
-    for record in failures(mutant.cls(), [function]):
-        found[record.case].add(record.verdict)
-    return {case: frozenset(verdicts) for case, verdicts in found.items()}
+def first_catch(mutant: Mutant, function: str) -> str | None:
+    """The first required case that fails a mutant as a wrong value, likely topics first, or None."""
+    adapter = mutant.cls()
+    for case in _likely_first(mutant, function):
+        if any(record.verdict is Verdict.FAIL for record in judged_case(adapter, case)):
+            return case.id
+    return None
 
 
-def catches() -> dict[tuple[str, str], set[str]]:
-    """Per mutant and function, the cases that fail it."""
-    return {
-        (mutant.cls.__name__, function): set(caught(mutant, function))
+def _likely_first(mutant: Mutant, function: str) -> list[Case]:
+    """The required cases of a function: those of the mutant's topics in their order, then the others."""
+    rank = {topic: place for place, topic in enumerate(mutant.topics)}
+    cases = [case for case in required() if case.function.name == function]
+    return sorted(cases, key=lambda case: rank.get(case.path.stem, len(rank)))
+
+
+def uncaught() -> list[tuple[Mutant, str]]:
+    """The mutants that no required case of one of their functions fails, with that function."""
+    return [
+        (mutant, function)
         for mutant in MUTANTS
         for function in mutant.functions
-    }
+        if first_catch(mutant, function) is None
+    ]
 
 
 def page() -> str:
     """The text of docs/detection.md."""
-    found = catches()
-    by_case: dict[str, set[str]] = defaultdict(set)
-    alone: dict[str, set[str]] = defaultdict(set)
-    for (name, _), cases in found.items():
-        for case in cases:
-            by_case[case].add(name)
-        if len(cases) == 1:
-            alone[next(iter(cases))].add(name)
+    escaped = {(mutant.cls, function) for mutant, function in uncaught()}
     lines = [
         "# Detection",
         "",
@@ -92,59 +101,47 @@ def page() -> str:
         "| kind | mistake | mutants | caught | with an upstream report |",
         "| --- | --- | ---: | ---: | ---: |",
     ]
-    for kind, meaning in KINDS.items():
-        own = [m for m in MUTANTS if m.kind == kind]
-        all_found = sum(all(found[m.cls.__name__, f] for f in m.functions) for m in own)
-        reported = sum(m.upstream is not None for m in own)
-        lines.append(f"| {kind} | {meaning} | {len(own)} | {all_found} | {reported} |")
-    total = sum(all(found[m.cls.__name__, f] for f in m.functions) for m in MUTANTS)
-    reported = sum(m.upstream is not None for m in MUTANTS)
-    lines.append(f"| **all** | | **{len(MUTANTS)}** | **{total}** | **{reported}** |")
-    lines += ["", "## Mutants and the cases that catch them", ""]
-    lines.append(
-        "The number is that of the required cases of the function that fail the mutant; up to two are named."
-    )
+    rows = [
+        (f"{kind} | {meaning}", [m for m in MUTANTS if m.kind == kind]) for kind, meaning in KINDS.items()
+    ]
+    for label, own in [*rows, ("**all** |", MUTANTS)]:
+        found = sum(all((m.cls, f) not in escaped for f in m.functions) for m in own)
+        lines.append(f"| {label} | {len(own)} | {found} | {sum(m.upstream is not None for m in own)} |")
+    lines += [
+        "",
+        "## Mistakes that any function can have",
+        "",
+        "These mutants are made for every function that the mistake applies to",
+        "(`tests/mutants/generated.py`): how many of them are caught, and of how many.",
+        "",
+        f"| function | {' | '.join(GENERATED)} |",
+        f"| --- |{' ---: |' * len(GENERATED)}",
+    ]
+    for function in FUNCTIONS:
+        cells = []
+        for kind in GENERATED:
+            own = [m for m in MUTANTS if m.kind == kind and function in m.functions]
+            found = sum((m.cls, function) not in escaped for m in own)
+            cells.append(f"{found} of {len(own)}" if own else "·")
+        lines.append(f"| {function} | {' | '.join(cells)} |")
+    lines += ["", "## The other mutants, and a case that catches each", ""]
     for function in FUNCTIONS:
         count = sum(case.function.name == function for case in required())
         lines += [
-            "",
             f"### {function} ({count} required cases)",
             "",
-            "| mutant | kind | mistake | cases | such as | upstream |",
-            "| --- | --- | --- | ---: | --- | --- |",
+            "| mutant | kind | mistake | such as | upstream |",
+            "| --- | --- | --- | --- | --- |",
         ]
         for mutant in MUTANTS:
-            if function not in mutant.functions:
+            if function not in mutant.functions or mutant.kind in GENERATED:
                 continue
-            catching = sorted(found[mutant.cls.__name__, function], key=lambda c: (len(by_case[c]), c))
-            named = ", ".join(f"`{case.partition('/')[2]}`" for case in catching[:2])
+            case = first_catch(mutant, function)
+            named = f"`{case.partition('/')[2]}`" if case else "**none**"
             link = f"[{_reference(mutant.upstream)}]({mutant.upstream})" if mutant.upstream else ""
-            row = [mutant.cls.__name__, mutant.kind, mutant.bug, str(len(catching)), named, link]
-            lines.append(f"| {' | '.join(row)} |")
-    lines += [
-        "",
-        "## Cases that alone catch something",
-        "",
-        "| case | mutants that no other case catches |",
-        "| --- | --- |",
-    ]
-    for case in sorted(alone):
-        lines.append(f"| `{case}` | {', '.join(sorted(alone[case]))} |")
-    unique = {case.id for case in required() if alone[case.id]}
-    idle = [case.id for case in required() if not by_case[case.id]]
-    lines += [
-        "",
-        "## The other cases",
-        "",
-        f"{len(unique)} of {len(required())} required cases catch a mutant that no other does;",
-        f"{len(required()) - len(unique) - len(idle)} catch mutants that others catch as well, and",
-        f"{len(idle)} catch none. Those that share their catch earn their place otherwise: real frameworks",
-        "deviate there (the files `adapters/*.deviations.yaml` name the cases), they show the mistake in",
-        "another dtype, shape or reduction, for which a kernel may have code of its own, or they are the",
-        "small, readable case beside a large one.",
-    ]
-    lines += [f"- `{case}` catches no mutant." for case in idle]
-    return "\n".join(lines) + "\n"
+            lines.append(f"| {mutant.cls.__name__} | {mutant.kind} | {mutant.bug} | {named} | {link} |")
+        lines.append("")
+    return "\n".join(lines)
 
 
 def _reference(url: str) -> str:
@@ -154,6 +151,10 @@ def _reference(url: str) -> str:
 
 
 if __name__ == "__main__":
+    if "--uncaught" in sys.argv:
+        for mutant, function in uncaught():
+            print(f"{mutant.kind:10} {function:32} {mutant.cls.__name__}: {mutant.bug}")
+        sys.exit()
     text = page()
     if "--write" in sys.argv:
         PAGE.write_text(text, encoding="utf-8")

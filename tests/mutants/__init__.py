@@ -6,6 +6,8 @@ break, the kind of mistake and, where it really happened, the upstream issue.
 
 from . import binary, cross_entropy, l2, mask_rcnn, pspnet, sigmoid, softmax, sparse, special_pairs
 
+from . import counts, lanes, layouts, narrowing, pairs, ranks, tiles  # isort: skip  (made for many functions)
+
 from . import everywhere  # isort: skip  (leaves out what the others have)
 from .registry import KINDS, MUTANTS, Mutant
 
@@ -14,13 +16,20 @@ __all__ = [
     "MUTANTS",
     "Mutant",
     "binary",
+    "counts",
     "cross_entropy",
     "everywhere",
     "l2",
+    "lanes",
+    "layouts",
     "mask_rcnn",
+    "narrowing",
+    "pairs",
     "pspnet",
+    "ranks",
     "sigmoid",
     "softmax",
     "sparse",
     "special_pairs",
+    "tiles",
 ]

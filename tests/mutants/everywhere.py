@@ -10,14 +10,8 @@ from lossproof.adapters.numpy import NumpyAdapter
 
 from lossproof.core.functions import FUNCTIONS
 
+from .generated import tensor_float
 from .registry import MUTANTS, mutant
-
-
-def tensor_float(x: Any) -> Any:
-    """Eleven bits of significand, as tensor cores take float32 (TF32)."""
-    mantissa, exponent = np.frexp(x.astype(np.float64))
-    with np.errstate(invalid="ignore"):
-        return np.ldexp(np.trunc(np.ldexp(mantissa, 11)), exponent - 11).astype(x.dtype)
 
 
 def memory_order(x: Any) -> Any:

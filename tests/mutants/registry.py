@@ -29,32 +29,43 @@ KINDS = {
     "precision": "computed or accumulated too narrowly",
     "memory": "right only for some lengths or strides",
     "result": "shape or dtype of the result",
+    "lanes": "right but for some positions of some lengths: lanes, tails, primes",
+    "tiles": "long rows by tiles: running maximum, running sum, what a tile sees",
+    "counts": "counts and ids that outgrow their type",
+    "layouts": "strides of one argument alone are ignored",
+    "ranks": "ranks, axes that are not the last, axes of length 1",
+    "pairs": "parameters that are right alone and wrong together",
+    "narrowing": "one argument alone is narrowed as it is read",
 }
 
 
 @dataclass(frozen=True)
 class Mutant:
-    """A wrong implementation; ``upstream`` is where the mistake happened for real, if known."""
+    """A wrong implementation; ``upstream`` is where the mistake happened for real, if known.
+
+    ``topics`` are those of the cases that are likely to find it; they are tried first.
+    """
 
     cls: type[NumpyAdapter]
     functions: tuple[str, ...]
     kind: str
     bug: str
     upstream: str | None
+    topics: tuple[str, ...] = ()
 
 
 MUTANTS: list[Mutant] = []
 
 
 def mutant(
-    *functions: str, kind: str, upstream: str | None = None
+    *functions: str, kind: str, upstream: str | None = None, topics: tuple[str, ...] = ()
 ) -> Callable[[type[NumpyAdapter]], type[NumpyAdapter]]:
     """Register a class as wrong in the functions; its docstring says the bug in a line."""
 
     def register(cls: type[NumpyAdapter]) -> type[NumpyAdapter]:
         assert kind in KINDS, kind
         cls.name = cls.__name__
-        MUTANTS.append(Mutant(cls, functions, kind, (cls.__doc__ or "").strip(), upstream))
+        MUTANTS.append(Mutant(cls, functions, kind, (cls.__doc__ or "").strip(), upstream, topics))
         return cls
 
     return register

@@ -93,7 +93,7 @@ def summing(terms: int) -> Bound:
 
 
 def summing_row(terms: Floats, exact: float = 0.0) -> Bound:
-    """The same of terms that are given: equal ones round alike; ``exact`` ones do not round."""
+    """The same of given terms: equal ones round alike, but for those of ``exact``, which round nothing."""
     _, times = np.unique(terms[terms != exact], return_counts=True)
     squares = int((times**2).sum()) + terms.size - int(times.sum())
     return accumulating(min(max(terms.size - 1.0, 0.0), 3.0 * math.sqrt(squares)))

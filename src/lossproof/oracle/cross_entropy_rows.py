@@ -63,8 +63,7 @@ class CrossEntropy:
         terms = Bound(u, a, h + 1)
         # The costs of classes share ln S, whose digits beyond those of the logits they round alike.
         shared = np.maximum(np.count_nonzero(self.q, axis=1) - 1.0, 0.0)
-        spread = np.asarray(self.rows.summing.a)[:, 0]
-        summing = accumulating(np.maximum(spread, shared))
+        summing = accumulating(np.maximum(np.ravel(self.rows.summing.a), shared))
         return terms + (rounding(3 + self.extra) + summing) * sizes
 
     @property
