@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
-
-import numpy as np
-import numpy.typing as npt
 
 from lossproof.errors import LossproofError
 
@@ -53,20 +50,28 @@ def nearest(x: Quantity) -> float:
     return low
 
 
+def is_nan(x: Quantity) -> bool:
+    return isinstance(x, float) and math.isnan(x)
+
+
+def finite(x: Quantity) -> bool:
+    return not isinstance(x, float) or math.isfinite(x)
+
+
 def total(terms: Iterable[Quantity]) -> Quantity:
     """The sum; NaN, and infinities of both signs, give NaN."""
-    finite, special = arb(0), 0.0
+    sum_, special = arb(0), 0.0
     for term in terms:
-        if isinstance(term, float) and not math.isfinite(term):
-            special += term
+        if finite(term):
+            sum_ += term
         else:
-            finite += term
-    return finite if special == 0.0 else special
+            special += term
+    return sum_ if special == 0.0 else special
 
 
 def product(weight: Quantity, cost: Quantity) -> Quantity:
     """weight · cost with 0·∞ = 0 (the limit of clause G-3) and NaN kept."""
-    if isinstance(cost, float) and not math.isfinite(cost):
+    if not finite(cost):
         if math.isnan(cost):
             return cost
         zero = weight == 0 if isinstance(weight, float) else weight.is_zero()
@@ -82,9 +87,3 @@ def weighed(weight: Quantity, cost: Quantity) -> Quantity:
     if zero and isinstance(cost, float) and math.isinf(cost):
         return NAN
     return product(weight, cost)
-
-
-def sizes(exact: Sequence[Quantity]) -> npt.NDArray[np.float64]:
-    """Magnitudes; 0 for what is not finite (it is compared for equality, not with a bound)."""
-    rounded = np.abs(np.array([nearest(x) for x in exact], dtype=np.float64))
-    return np.where(np.isfinite(rounded), rounded, 0.0)

@@ -6,9 +6,11 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
-from lossproof.oracle.balls import NAN, Quantity, arb, nearest, total, weighed
+from lossproof.oracle.balls import NAN, Quantity, arb, weighed
 from lossproof.oracle.bounds import DIVISION, Bound, Floats, accumulating, rounding, summing
+from lossproof.oracle.columns import Balls, column, combinations, sums_of_rows, totals
 from lossproof.oracle.definitions.softmax import Rows
 from lossproof.oracle.reduction import reduced
 from lossproof.oracle.result import Output
@@ -25,35 +27,35 @@ class CrossEntropy:
     """
 
     rows: Rows
-    target: list[list[Quantity]]
-    counts: list[bool]
-    invalid: list[bool]
-    divisors: list[float]
+    target: Balls
+    counts: npt.NDArray[np.bool_]
+    invalid: npt.NDArray[np.bool_]
+    divisors: Floats
     reduction: str
     extra: float = 0.0  # roundings spent on preparing the target (smoothing, weights)
     scale: float = 1.0
 
     def __post_init__(self) -> None:
-        self.q = np.array([[nearest(t) for t in row] for row in self.target], dtype=np.float64).reshape(
-            self.rows.p.shape
-        )
-        self.costs = [self._cost(r) for r in range(len(self.rows.rows))]
-        self.sizes = np.array([nearest(cost) for cost in self.costs])
-        self.kept = np.array(self.counts, dtype=bool)
-        self.count = math.fsum(w for w, kept in zip(self.divisors, self.counts, strict=True) if kept)
+        self.number = len(self.counts)
+        self.q = self.target.rounded.reshape(self.rows.p.shape)
+        self.known = self.counts & ~self.invalid & ~self.rows.nan
+        self.costs = Balls(self._costs())
+        self.sizes = self.costs.rounded
+        self.count = math.fsum(self.divisors[self.counts].tolist())
 
-    def _cost(self, r: int) -> Quantity:
-        if not self.counts[r]:
-            return 0.0
-        row = self.rows.rows[r]
-        if self.invalid[r] or row.kind == "nan":
-            return NAN
-        terms = [
-            weighed(t, -row.log_p(c))
-            for c, t in enumerate(self.target[r])
-            if not (isinstance(t, float) and t == 0.0)
+    def _costs(self) -> list[Quantity]:
+        # A target of 0 costs nothing, whatever the logit.
+        there = np.array([not _is_zero(t) for t in self.target.values], dtype=bool)[self.target.at]
+        there &= np.repeat(self.known, self.rows.classes)
+        row = np.repeat(np.arange(self.number), self.rows.classes)[there]
+        log_p, target = self.rows.log_p.take(there), self.target.take(there)
+        first, at = combinations(log_p, target)
+        terms = (weighed(t, -q) for t, q in zip(target.take(first), log_p.take(first), strict=True))
+        sums = totals(self.number, row[first], terms, np.bincount(at, minlength=len(first)))
+        return [
+            sum_ if known else NAN if counts else 0.0
+            for sum_, known, counts in zip(sums, self.known.tolist(), self.counts.tolist(), strict=True)
         ]
-        return total(terms)
 
     def _row_bounds(self) -> Bound:
         """Of each row's cost: T-6."""
@@ -75,49 +77,55 @@ class CrossEntropy:
         """The loss; ``shape`` is that of the labels, used for reduction none."""
         rows = self._row_bounds()
         if self.reduction == "none":
-            return Output(shape, self.costs, rows, absent=~self.kept)
-        sum_ = total(cost for cost, kept in zip(self.costs, self.counts, strict=True) if kept)
+            return Output(shape, self.costs, rows, absent=~self.counts)
         if self.reduction == "mean" and self.empty:
             return Output((), [NAN], Bound(0.0))
-        kept = rows.take(self.kept)
+        kept = rows.take(self.counts)
         return reduced(
-            sum_, kept, self.sizes[self.kept], self.count if self.reduction == "mean" else None, self.scale
+            self.costs.sum(),
+            kept,
+            self.sizes[self.counts],
+            self.count if self.reduction == "mean" else None,
+            self.scale,
         )
 
     def gradient(self, cotangent: Floats | None, shape: tuple[int, ...]) -> Output:
         """s·(p·Σtarget − target) with the row's share s of the reduction, in C order."""
         classes = self.rows.classes
-        exact: list[Quantity] = []
-        share = np.ones(len(self.rows.rows))
         divide = self.reduction == "mean"
-        for r, row in enumerate(self.rows.rows):
-            v = 1.0 if cotangent is None else float(cotangent.flat[r if self.reduction == "none" else 0])
-            s = arb(v) * arb(self.scale) / arb(self.count) if divide else arb(v)
-            share[r] = abs(nearest(s))
-            if not self.counts[r]:
-                exact += [0.0] * classes
-            elif self.invalid[r] or row.kind == "nan":
-                exact += [NAN] * classes
-            else:
-                target = self.target[r]
-                mass = s * total(target)
-                exact += [
-                    q * mass - s * t if not (isinstance(t, float) and t == 0.0) else q * mass
-                    for q, t in zip(row.p, target, strict=True)
-                ]
-        sizes = np.abs(np.array([nearest(x) for x in exact]).reshape(self.rows.p.shape))
-        sizes = np.where(np.isfinite(sizes), sizes, 0.0)
-        s_ = share.reshape(-1, 1)
+        given = column(np.broadcast_to(1.0 if cotangent is None else cotangent.ravel(), (self.number,)))
+        shares = Balls(
+            [arb(v) * arb(self.scale) / arb(self.count) if divide else arb(v) for v in given.values], given.at
+        )
+        masses = [s * mass for s, mass in zip(shares, sums_of_rows(self.target, self.number), strict=True)]
+        rows = np.repeat(np.arange(self.number), classes)
+        known = self.known[rows]
+        p, target = self.rows.exact.take(known), self.target.take(known)
+        first, at = combinations(p, target)
+        rows = rows[known][first]
+        slopes: list[Quantity] = []
+        parts = (p.take(first), target.take(first), shares.take(rows), rows.tolist())
+        for q, t, s, r in zip(*parts, strict=True):
+            slope = q * masses[r]
+            slopes.append(slope if _is_zero(t) else slope - s * t)
+        exact = Balls([0.0, NAN, *slopes], np.where(self.counts, 1, 0).repeat(classes))
+        exact.at[known] = at + 2
+        sizes = exact.sizes.reshape(self.rows.p.shape)
+        s_ = np.abs(shares.rounded).reshape(-1, 1)
         mass_ = row_sums(self.q)
-        p = np.where(np.isfinite(self.rows.p), self.rows.p, 0.0)
+        size_p = np.where(np.isfinite(self.rows.p), self.rows.p, 0.0)
         relative = self.rows.through_logarithm() + rounding(2)
-        divided = DIVISION + summing(len(self.rows.rows)) if divide else Bound()
+        divided = DIVISION + summing(self.number) if divide else Bound()
         bound = (
-            relative * (s_ * p * mass_)
+            relative * (s_ * size_p * mass_)
             + rounding((2 + self.extra) * s_ * self.q)
             + (rounding(2) + divided) * sizes
             # A share that is subnormal errs by η itself.
-            + Bound(h=1 + s_ * mass_ + np.abs(p * mass_ - self.q))
+            + Bound(h=1 + s_ * mass_ + np.abs(size_p * mass_ - self.q))
         )
-        absent = np.repeat(~self.kept, classes)
+        absent = np.repeat(~self.counts, classes)
         return Output(shape, exact, bound, absent=absent)
+
+
+def _is_zero(target: Quantity) -> bool:
+    return isinstance(target, float) and target == 0.0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -20,23 +20,33 @@ Outputs = dict[str, Output]
 
 
 class Arguments:
-    """Parameters and cotangent of one evaluation, and the dtype of the largest roundoff it is for."""
+    """Parameters and cotangent of one evaluation, the dtype of the largest roundoff, outputs wanted."""
 
-    def __init__(self, parameters: Parameters, cotangent: Floats | None, coarsest: FloatType) -> None:
+    def __init__(
+        self,
+        parameters: Parameters,
+        cotangent: Floats | None,
+        coarsest: FloatType,
+        wanted: Collection[str],
+    ) -> None:
         self.parameters = parameters
         self.cotangent = cotangent
         self.coarsest = coarsest
+        self.wanted = wanted
 
     def __getitem__(self, name: str) -> Any:
         return self.parameters[name]
 
-    def array(self, name: str, shape: tuple[int, ...]) -> list[float] | None:
+    def wants(self, output: str) -> bool:
+        """Whether an output is asked for; what is not may be left out."""
+        return output in self.wanted
+
+    def array(self, name: str, shape: tuple[int, ...]) -> Floats | None:
         """An array-valued parameter, broadcast to ``shape`` and flattened."""
         value = self.parameters[name]
         if value is None:
             return None
-        broadcast: Floats = np.broadcast_to(materialize(value, integer=False), shape)
-        return broadcast.ravel().tolist()
+        return np.broadcast_to(materialize(value, integer=False), shape).ravel()
 
 
 Evaluate = Callable[[Inputs, Arguments], Outputs]

@@ -11,7 +11,8 @@ from lossproof.oracle.balls import Undecided, ctx, require_flint
 from lossproof.oracle.definition import Arguments, Outputs
 from lossproof.oracle.definitions import definition
 
-FIRST_PRECISION, LAST_PRECISION = 140, 140 * 2**6
+# The first fills two words of 64 bits, with room for the guard bits of the elementary functions.
+FIRST_PRECISION, LAST_PRECISION = 120, 120 * 2**6
 
 
 def evaluate(case: Case) -> Outputs:
@@ -24,7 +25,8 @@ def evaluate(case: Case) -> Outputs:
     require_flint()
     defined = definition(case.function.name)
     cotangent = None if case.cotangent is None else materialize(case.cotangent, integer=False)
-    arguments = Arguments(case.parameters, cotangent, _coarsest(case))
+    wanted = {"value", *(f"gradients.{name}" for name in case.wrt)}
+    arguments = Arguments(case.parameters, cotangent, _coarsest(case), wanted)
     precision = FIRST_PRECISION
     while True:
         ctx.prec = precision
@@ -39,7 +41,6 @@ def evaluate(case: Case) -> Outputs:
                 raise ArithmeticError(
                     f"{case.id}: an element is too close to a rounding boundary to decide"
                 ) from None
-    wanted = {"value", *(f"gradients.{name}" for name in case.wrt)}
     return {name: output for name, output in outputs.items() if name in wanted}
 
 

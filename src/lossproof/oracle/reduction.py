@@ -6,27 +6,29 @@ import math
 
 import numpy as np
 
-from lossproof.oracle.balls import NAN, Quantity, arb, nearest, sizes, total, weighed
+from lossproof.oracle.balls import NAN, Quantity, arb, nearest, weighed
 from lossproof.oracle.bounds import DIVISION, SUBNORMAL, Bound, Floats, rounding, summing, summing_row
+from lossproof.oracle.columns import Balls, column
 from lossproof.oracle.result import Output
 
 
-def element_shares(count: int, reduction: str, cotangent: Floats | None) -> list[Quantity]:
+def element_shares(count: int, reduction: str, cotangent: Floats | None) -> Balls:
     """What one element's cost counts in the result, times the cotangent of the result."""
-    if reduction == "none":
-        return [arb(1)] * count if cotangent is None else [arb(v) for v in cotangent.ravel().tolist()]
+    if reduction == "none" and cotangent is not None:
+        given = column(cotangent)
+        return Balls([arb(v) for v in given.values], given.at)
     v = arb(1) if cotangent is None else arb(cotangent.item())
-    return [v / arb(count) if reduction == "mean" and count else v] * count
+    return Balls([v / arb(count) if reduction == "mean" and count else v], np.zeros(count, dtype=np.int64))
 
 
-def reduce_elements(costs: list[Quantity], bound: Bound, reduction: str, shape: tuple[int, ...]) -> Output:
+def reduce_elements(costs: Balls, bound: Bound, reduction: str, shape: tuple[int, ...]) -> Output:
     """Output of the costs of elements of an array of that shape, each with its bound."""
     if reduction == "none":
         return Output(shape, costs, bound)
-    if reduction == "mean" and not costs:
+    if reduction == "mean" and not len(costs):
         return Output((), [NAN], Bound())
     count = float(len(costs)) if reduction == "mean" else None
-    return reduced(total(costs), bound, sizes(costs), count)
+    return reduced(costs.sum(), bound, costs.sizes, count)
 
 
 def reduced(

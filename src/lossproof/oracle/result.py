@@ -6,8 +6,7 @@ See spec/tolerances.md for the derivations of the bounds.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
@@ -16,8 +15,9 @@ import numpy.typing as npt
 
 from lossproof.case.expected import Sketch, Tolerance, block_slices, sampled
 from lossproof.case.random import signs
-from lossproof.oracle.balls import Quantity, Undecided, nearest, total
+from lossproof.oracle.balls import Quantity, Undecided, nearest
 from lossproof.oracle.bounds import Bound, Floats
+from lossproof.oracle.columns import Balls
 from lossproof.oracle.describe import LISTED_ELEMENTS, description
 
 SKETCH_SEED, SKETCH_PATTERNS, SKETCH_BLOCKS, SKETCH_SAMPLE = 1, 2, 32, 32
@@ -27,21 +27,28 @@ SIGNED_SUM = 6.0
 NEGLIGIBLE = 1 / 16
 
 
-@dataclass
 class Output:
     """One output of a case.
 
     ``exact`` holds the elements in C order, ``absent`` marks those that the definition leaves
     out (an ignored pixel's gradient), which have to be exactly zero.
+
+    Raises:
+        Undecided: an element is not known to the last bit of its float64.
     """
 
-    shape: tuple[int, ...]
-    exact: list[Quantity]
-    bound: Bound
-    absent: npt.NDArray[np.bool_] | None = None
-
-    def __post_init__(self) -> None:
-        self.rounded = np.array([nearest(x) for x in self.exact], dtype=np.float64)
+    def __init__(
+        self,
+        shape: tuple[int, ...],
+        exact: Balls | Sequence[Quantity],
+        bound: Bound,
+        absent: npt.NDArray[np.bool_] | None = None,
+    ) -> None:
+        self.shape = shape
+        self.exact = exact if isinstance(exact, Balls) else Balls(exact)
+        self.bound = bound
+        self.absent = absent
+        self.rounded = self.exact.rounded
 
     @cached_property
     def listed(self) -> bool:
@@ -57,12 +64,10 @@ class Output:
     def sketch(self) -> Sketch:
         """Certified sums over blocks against fixed patterns of signs, and certified elements."""
         size = len(self.exact)
+        patterns = [signs(SKETCH_SEED + p, size) for p in range(SKETCH_PATTERNS)]
         sums = [
-            [
-                _sum(self.exact[i] * float(pattern[i]) for i in range(size)[block])
-                for block in block_slices(size, SKETCH_BLOCKS)
-            ]
-            for pattern in (signs(SKETCH_SEED + p, size) for p in range(SKETCH_PATTERNS))
+            [_sum(self.exact.take(block), pattern[block]) for block in block_slices(size, SKETCH_BLOCKS)]
+            for pattern in patterns
         ]
         sample = self.rounded[sampled(SKETCH_SEED, size, SKETCH_SAMPLE)]
         return Sketch(self.shape, SKETCH_SEED, np.array(sums), sample)
@@ -127,19 +132,17 @@ def _stored(part: Floats, shape: tuple[int, ...]) -> Floats:
     return rounded.reshape(shape)
 
 
-def _sum(terms: Iterable[Quantity]) -> float:
-    """The sum of a block, rounded; 0 where the terms cancel to less than 2**-100 of their size.
+def _sum(block: Balls, signs_: npt.NDArray[np.int8]) -> float:
+    """The signed sum of a block, rounded; 0 where the terms cancel to less than 2**-100 of their size.
 
     Sums of equal probabilities, or over whole rows of a gradient, are exactly 0, which no precision
     can show; the bound of any float64 computation is 2**47 times wider than what is left open.
     """
-    parts = list(terms)
-    sum_ = total(parts)
+    sum_ = block.sum(signs_)
     try:
         return nearest(sum_)
     except Undecided:
-        size = math.fsum(abs(nearest(part)) for part in parts)
-        if float(sum_.abs_upper()) <= 2.0**-100 * size:
+        if float(sum_.abs_upper()) <= 2.0**-100 * math.fsum(block.sizes):
             return 0.0
         raise
 

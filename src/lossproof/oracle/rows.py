@@ -32,7 +32,7 @@ def rows_of(x: Floats, axis: int) -> tuple[Floats, Back]:
         parts = [expand(part).ravel()[order] for part in (bound.u, bound.a, bound.h)]
         return Output(
             x.shape,
-            [output.exact[i] for i in order.tolist()],
+            output.exact.take(order),
             Bound(*parts),
             None if output.absent is None else output.absent[order],
         )

@@ -3,22 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import numpy as np
 
 from lossproof.core.dtypes import FloatType
-from lossproof.oracle.balls import NAN, Quantity, arb, nearest, product, sizes, total, weighed
-from lossproof.oracle.bounds import DIVISION, LOG, LOG1P, Bound, each, exp_of, rounding
+from lossproof.oracle.balls import NAN, Quantity, arb, is_nan, product, total, weighed
+from lossproof.oracle.bounds import DIVISION, LOG, LOG1P, Bound, Floats, each, exp_of, rounding
+from lossproof.oracle.columns import Balls, column, elementwise
 from lossproof.oracle.definition import Arguments, Inputs, Outputs, define
-from lossproof.oracle.definitions.sigmoid import (
-    logistic,
-    magnitudes,
-    sigmoid_relative,
-    softplus,
-    tails,
-    through_logarithm,
-)
+from lossproof.oracle.definitions.sigmoid import Logits, sigmoid_relative
 from lossproof.oracle.reading import (
     SILENT,
     Arrays,
@@ -65,7 +58,7 @@ def _read_probabilities(arrays: Arrays, parameters: Parameters, dtype: FloatType
 def _binary_cross_entropy(arrays: Inputs, arguments: Arguments) -> Outputs:
     p = arrays["probabilities"]
     weight = arguments.array("weight", p.shape)
-    loss = BinaryCrossEntropy(p.ravel().tolist(), arrays["target"].ravel().tolist(), weight)
+    loss = BinaryCrossEntropy(p.ravel(), arrays["target"].ravel(), weight)
     return _outputs(loss, "probabilities", arguments, p.shape)
 
 
@@ -95,7 +88,7 @@ def _read_logits(arrays: Arrays, parameters: Parameters, dtype: FloatType) -> Re
 def _sigmoid_cross_entropy(arrays: Inputs, arguments: Arguments) -> Outputs:
     x = arrays["logits"]
     weight, positive = arguments.array("weight", x.shape), arguments.array("pos_weight", x.shape)
-    loss = SigmoidCrossEntropy(x.ravel().tolist(), arrays["target"].ravel().tolist(), weight, positive)
+    loss = SigmoidCrossEntropy(x.ravel(), arrays["target"].ravel(), weight, positive)
     return _outputs(loss, "logits", arguments, x.shape)
 
 
@@ -105,7 +98,7 @@ def _outputs(
     costs, bound = loss.costs()
     outputs = {"value": reduce_elements(costs, bound, arguments["reduction"], shape)}
     # The gradient of a mean over nothing is not defined (clause G-5).
-    if costs or arguments["reduction"] != "mean":
+    if arguments.wants(f"gradients.{name}") and (len(costs) or arguments["reduction"] != "mean"):
         shares = element_shares(len(costs), arguments["reduction"], arguments.cotangent)
         outputs[f"gradients.{name}"] = loss.gradient(shares, shape)
     return outputs
@@ -114,119 +107,108 @@ def _outputs(
 class BinaryCrossEntropy:
     """−y·ln p − (1−y)·ln(1−p) per element, weighted."""
 
-    def __init__(self, p: Sequence[float], y: Sequence[float], w: Sequence[float] | None = None) -> None:
-        self.p, self.y = list(p), list(y)
-        self.w = list(w) if w is not None else [1.0] * len(self.p)
+    def __init__(self, p: Floats, y: Floats, w: Floats | None = None) -> None:
+        self.p, self.y, self.w = p, y, np.ones(len(p)) if w is None else w
+        self.columns = column(self.p), column(self.y)
+        self.weights = column(self.w)
+        self.valid = (y >= 0) & (y <= 1) & (p >= 0) & (p <= 1)
 
-    def costs(self) -> tuple[list[Quantity], Bound]:
-        exact: list[Quantity] = []
-        plain: list[float] = []
-        for p, y, w in zip(self.p, self.y, self.w, strict=True):
-            if not 0 <= y <= 1 or not 0 <= p <= 1:
-                exact.append(NAN)
-                plain.append(0.0)
-                continue
+    def costs(self) -> tuple[Balls, Bound]:
+        def cost(p: float, y: float, w: float) -> Quantity:
+            if not _valid(p, y):
+                return NAN
             one = product(arb(y), -arb(p).log() if p > 0 else math.inf)
             zero = product(1 - arb(y), -(1 - arb(p)).log() if p < 1 else math.inf)
-            cost = weighed(arb(w), total([one, zero]))
-            exact.append(cost)
-            # The plain form ln(1 − p) rounds 1 − p.
-            plain.append(w * (1 - y))
-        size = sizes(exact)
-        return exact, each((LOG + rounding(5)) * size + rounding(np.array(plain)) + Bound(h=2.0), size)
+            return weighed(arb(w), total([one, zero]))
 
-    def gradient(self, shares: Sequence[Quantity], shape: tuple[int, ...]) -> Output:
-        exact: list[Quantity] = []
-        cancelling: list[float] = []
-        for p, y, w, s in zip(self.p, self.y, self.w, shares, strict=True):
-            if not 0 <= y <= 1 or not 0 <= p <= 1:
-                exact.append(NAN)
-                cancelling.append(0.0)
-                continue
-            one = -arb(y) / arb(p) if p > 0 else (-math.inf if y != 0 else 0.0)
-            zero = (1 - arb(y)) / (1 - arb(p)) if p < 1 else (math.inf if y != 1 else 0.0)
-            slope = product(arb(w) * s, total([one, zero]))
-            exact.append(slope)
-            # With a soft target the two quotients cancel.
-            parts = abs(nearest(one)) + abs(nearest(zero)) if 0 < y < 1 else 0.0
-            parts = parts if math.isfinite(parts) else 0.0
-            cancelling.append(parts * abs(w * nearest(s)))
-        size = sizes(exact)
-        bound = (rounding(4) + DIVISION * 2) * size + (rounding(2) + DIVISION) * np.array(cancelling)
+        exact = elementwise(cost, *self.columns, self.weights)
+        # The plain form ln(1 − p) rounds 1 − p.
+        plain = np.where(self.valid, self.w * (1 - self.y), 0.0)
+        size = exact.sizes
+        return exact, each((LOG + rounding(5)) * size + rounding(plain) + Bound(h=2.0), size)
+
+    def gradient(self, shares: Balls, shape: tuple[int, ...]) -> Output:
+        def toward_one(p: float, y: float) -> Quantity:
+            if not _valid(p, y):
+                return NAN
+            return -arb(y) / arb(p) if p > 0 else (-math.inf if y != 0 else 0.0)
+
+        def toward_zero(p: float, y: float) -> Quantity:
+            if not _valid(p, y):
+                return NAN
+            return (1 - arb(y)) / (1 - arb(p)) if p < 1 else (math.inf if y != 1 else 0.0)
+
+        def slope(one: Quantity, zero: Quantity, w: float, s: Quantity) -> Quantity:
+            return product(arb(w) * s, total([one, zero]))
+
+        one, zero = elementwise(toward_one, *self.columns), elementwise(toward_zero, *self.columns)
+        exact = elementwise(slope, one, zero, self.weights, shares)
+        # With a soft target the two quotients cancel.
+        parts = np.abs(one.rounded) + np.abs(zero.rounded)
+        soft = self.valid & (self.y > 0) & (self.y < 1) & np.isfinite(parts)
+        cancelling = np.where(soft, parts, 0.0) * np.abs(self.w * shares.rounded)
+        size = exact.sizes
+        bound = (rounding(4) + DIVISION * 2) * size + (rounding(2) + DIVISION) * cancelling
         return Output(shape, exact, bound + Bound(h=2 + size))
+
+
+def _valid(p: float, y: float) -> bool:
+    return 0 <= y <= 1 and 0 <= p <= 1
 
 
 class SigmoidCrossEntropy:
     """pos_weight·y·softplus(−x) + (1−y)·softplus(x) per element, weighted."""
 
     def __init__(
-        self,
-        x: Sequence[float],
-        y: Sequence[float],
-        w: Sequence[float] | None = None,
-        pos_weight: Sequence[float] | None = None,
+        self, x: Floats, y: Floats, w: Floats | None = None, pos_weight: Floats | None = None
     ) -> None:
-        self.x, self.y = list(x), list(y)
-        self.w = list(w) if w is not None else [1.0] * len(self.x)
-        self.pos = list(pos_weight) if pos_weight is not None else [1.0] * len(self.x)
+        self.x, self.y = Logits(x), y
+        self.w = np.ones(len(y)) if w is None else w
+        self.pos = np.ones(len(y)) if pos_weight is None else pos_weight
+        self.columns = column(self.y), column(self.pos), column(self.w)
 
-    def costs(self) -> tuple[list[Quantity], Bound]:
-        exact: list[Quantity] = []
-        positive: list[float] = []
-        negative: list[float] = []
-        soft: list[float] = []
-        for x, y, w, pos in zip(self.x, self.y, self.w, self.pos, strict=True):
-            parts = (0.0, 0.0, 0.0)
+    def costs(self) -> tuple[Balls, Bound]:
+        def cost(opposite: Quantity, own: Quantity, y: float, pos: float, w: float) -> Quantity:
             if not 0 <= y <= 1:
-                exact.append(NAN)
-            else:
-                one = weighed(arb(pos), product(arb(y), softplus(-x)))
-                zero = product(1 - arb(y), softplus(x))
-                cost = weighed(arb(w), total([one, zero]))
-                exact.append(cost)
-                if math.isfinite(x) and math.isfinite(nearest(cost)):
-                    # max(x, 0) − x·y cancels when the target is soft.
-                    mass = w * (pos * y + 1 - y)
-                    parts = (w * pos * y, w * (1 - y), mass * abs(x) if 0 < y < 1 else 0.0)
-            for values, part in zip((positive, negative, soft), parts, strict=True):
-                values.append(part)
-        mass_ = np.array(positive) + np.array(negative)
-        tail = (exp_of(magnitudes(self.x)) + LOG1P + rounding(1)) * (tails(self.x) * mass_)
-        size = sizes(exact)
-        bound = tail + rounding(4 * size + 3 * np.array(soft)) + Bound(h=2.0 + mass_)
-        return exact, each(bound, size)
+                return NAN
+            one = weighed(arb(pos), product(arb(y), opposite))
+            zero = product(1 - arb(y), own)
+            return weighed(arb(w), total([one, zero]))
 
-    def gradient(self, shares: Sequence[Quantity], shape: tuple[int, ...]) -> Output:
-        exact: list[Quantity] = []
-        ours: list[float] = []
-        others: list[float] = []
-        cancelling: list[float] = []
-        for x, y, w, pos, s in zip(self.x, self.y, self.w, self.pos, shares, strict=True):
-            parts = (0.0, 0.0, 0.0)
-            if not 0 <= y <= 1 or math.isnan(x):
-                exact.append(NAN)
-            else:
-                sigma, other = logistic(x), logistic(-x)
-                # (1−y)·σ(x) − pos·y·σ(−x): no cancellation for hard targets.
-                slope = (1 - arb(y)) * sigma - arb(pos) * arb(y) * other
-                scale = arb(w) * s
-                exact.append(scale * slope)
-                factor = abs(nearest(scale))
-                rounded = nearest(sigma)
-                # σ − y loses digits where σ is near y, so the bound is absolute unless y is 0.
-                cancel = factor * (rounded * (1 - y + pos * y) + pos * y) if y != 0 else 0.0
-                parts = (factor * (1 - y) * rounded, factor * pos * y * nearest(other), cancel)
-            for values, part in zip((ours, others, cancelling), parts, strict=True):
-                values.append(part)
-        size = magnitudes(self.x)
-        s_ = np.array([nearest(logistic(x)) for x in self.x])
-        s_ = np.where(np.isnan(s_), 0.0, s_)
-        x_ = np.array(self.x, dtype=np.float64)
+        x, y, w, pos = self.x, self.y, self.w, self.pos
+        exact = elementwise(cost, x.softplus_of_opposite, x.softplus, *self.columns)
+        usual = np.isfinite(x.x) & np.isfinite(exact.rounded)
+        mass = w * (pos * y + 1 - y)
+        # max(x, 0) − x·y cancels when the target is soft.
+        soft = np.where(usual & (y > 0) & (y < 1), mass * x.size, 0.0)
+        mass = np.where(usual, w * pos * y, 0.0) + np.where(usual, w * (1 - y), 0.0)
+        tail = (exp_of(x.size) + LOG1P + rounding(1)) * (x.tails * mass)
+        bound = tail + rounding(4 * exact.sizes + 3 * soft) + Bound(h=2.0 + mass)
+        return exact, each(bound, exact.sizes)
+
+    def gradient(self, shares: Balls, shape: tuple[int, ...]) -> Output:
+        def slope(sigma: Quantity, other: Quantity, y: float, pos: float, scale: Quantity) -> Quantity:
+            if not 0 <= y <= 1 or is_nan(sigma):
+                return NAN
+            # (1−y)·σ(x) − pos·y·σ(−x): no cancellation for hard targets.
+            return scale * ((1 - arb(y)) * sigma - arb(pos) * arb(y) * other)
+
+        x, y, pos = self.x, self.y, self.pos
+        targets, positive, weights = self.columns
+        scale = elementwise(lambda w, s: arb(w) * s, weights, shares)
+        exact = elementwise(slope, x.sigma, x.other, targets, positive, scale)
+        usual = ~np.isnan(x.x) & (y >= 0) & (y <= 1)
+        factor, sigma, other = np.abs(scale.rounded), x.sigma.rounded, x.other.rounded
+        ours = np.where(usual, factor * (1 - y) * sigma, 0.0)
+        others = np.where(usual, factor * pos * y * other, 0.0)
+        # σ − y loses digits where σ is near y, so the bound is absolute unless y is 0.
+        cancelling = np.where(usual & (y != 0), factor * (sigma * (1 - y + pos * y) + pos * y), 0.0)
+        sigma = np.where(np.isnan(sigma), 0.0, sigma)
+        relative = sigmoid_relative(x.size, 1 - sigma)
         bound = (
-            (sigmoid_relative(size, 1 - s_) + through_logarithm(x_)) * np.array(ours)
-            + (sigmoid_relative(size, s_) + through_logarithm(-x_)) * np.array(others)
-            + (rounding(3) + DIVISION) * sizes(exact)
-            + (sigmoid_relative(size, 1 - s_) + rounding(3)) * np.array(cancelling)
+            (relative + x.through_logarithm()) * ours
+            + (sigmoid_relative(x.size, sigma) + x.through_logarithm(-1.0)) * others
+            + (rounding(3) + DIVISION) * exact.sizes
+            + (relative + rounding(3)) * cancelling
         )
-        h = 3 + np.array([abs(nearest(arb(w) * s)) for w, s in zip(self.w, shares, strict=True)])
-        return Output(shape, exact, bound + Bound(h=h))
+        return Output(shape, exact, bound + Bound(h=3 + factor))

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from lossproof.core.dtypes import FloatType
-from lossproof.oracle.balls import NAN, Quantity, arb, nearest, product, sizes, total
-from lossproof.oracle.bounds import DIVISION, LOG, Bound, Floats, accumulating, each, rounding, summing_row
+from lossproof.oracle.balls import NAN, Quantity, arb, product
+from lossproof.oracle.bounds import DIVISION, LOG, Bound, Floats, accumulating, each, rounding, summing_rows
+from lossproof.oracle.columns import Balls, column, elementwise, sums_of_rows
 from lossproof.oracle.cross_entropy_rows import CrossEntropy
 from lossproof.oracle.definition import Arguments, Inputs, Outputs, define
-from lossproof.oracle.definitions.softmax import Rows, softmax_row, softmax_rows
+from lossproof.oracle.definitions.softmax import Rows
 from lossproof.oracle.reading import (
     SILENT,
     Array,
@@ -32,7 +32,7 @@ from lossproof.oracle.reading import (
 )
 from lossproof.oracle.reduction import element_shares, reduce_elements
 from lossproof.oracle.result import Output
-from lossproof.oracle.rows import Back, rows_of, without
+from lossproof.oracle.rows import Back, row_sums, rows_of, without
 
 
 def _read_probabilities(arrays: Arrays, parameters: Parameters, dtype: FloatType) -> Reading:
@@ -65,7 +65,7 @@ def _cross_entropy(arrays: Inputs, arguments: Arguments) -> Outputs:
     costs, bound = cross_entropy_rows(p, y)
     shape = without(x.shape, arguments["axis"])
     outputs = {"value": reduce_elements(costs, bound, arguments["reduction"], shape)}
-    if costs or arguments["reduction"] != "mean":
+    if arguments.wants("gradients.probabilities") and (len(costs) or arguments["reduction"] != "mean"):
         shares = element_shares(len(costs), arguments["reduction"], arguments.cotangent)
         outputs["gradients.probabilities"] = back(cross_entropy_gradient(p, y, shares, p.shape))
     return outputs
@@ -108,14 +108,15 @@ def _softmax_cross_entropy(arrays: Inputs, arguments: Arguments) -> Outputs:
     flat, back = rows_of(x, arguments["axis"])
     y, _ = rows_of(arrays["target"], arguments["axis"])
     smoothing = arguments["label_smoothing"]
-    count = flat.shape[0]
+    count, classes = flat.shape
     invalid: npt.NDArray[np.bool_] = np.asarray(np.isnan(y).any(axis=1))
+    target = column(np.where(invalid[:, None], 0.0, y))
     loss = CrossEntropy(
-        softmax_rows(flat, arguments.coarsest),
-        [_smooth(row, smoothing) for row in np.where(invalid[:, None], 0.0, y).tolist()],
-        [True] * count,
-        invalid.tolist(),
-        [1.0] * count,
+        Rows(flat, arguments.coarsest),
+        Balls([_smooth(t, smoothing, classes) for t in target.values], target.at),
+        np.ones(count, bool),
+        invalid,
+        np.ones(count),
         arguments["reduction"],
         extra=3.0 * bool(smoothing),
     )
@@ -215,44 +216,26 @@ def label_loss(
     dropped: npt.NDArray[np.bool_],
     reduction: str,
     coarsest: FloatType,
-    weight: list[float] | None = None,
+    weight: Floats | None = None,
     smoothing: float = 0.0,
+    scale: float = 1.0,
 ) -> CrossEntropy:
     """Cross entropy of rows against integer labels; ``dropped`` rows contribute nothing."""
-    classes = flat.shape[1]
-    kept = (~dropped).ravel().tolist()
-    weights = weight or [1.0] * classes
-    targets: list[list[Any]] = []
-    divisors: list[float] = []
-    invalid: list[bool] = []
-    for label, counts in zip(labels.ravel().tolist(), kept, strict=True):
-        valid = 0 <= label < classes
-        invalid.append(not valid)
-        divisors.append(weights[label] if valid and counts else 1.0)
-        one_hot: list[Any] = [0.0] * classes
-        if valid:
-            one_hot[label] = 1.0
-        smooth = _smooth(one_hot, smoothing)
-        targets.append(
-            smooth
-            if weight is None
-            else [t if isinstance(t, float) and t == 0.0 else arb(w) * t
-                  for t, w in zip(smooth, weights, strict=True)]
-        )  # fmt: skip
+    count, classes = flat.shape
+    kept, label = ~dropped.ravel(), labels.ravel()
+    valid = (label >= 0) & (label < classes)
+    one_hot = np.zeros((count, classes), dtype=np.int64)
+    one_hot[valid, label[valid]] = 1
+    target = Balls([_smooth(t, smoothing, classes) for t in (0.0, 1.0)] if classes else [], one_hot.ravel())
+    divisors = np.ones(count)
+    if weight is not None:
+        weights = column(np.broadcast_to(weight, (count, classes)))
+        target = elementwise(lambda w, t: arb(w) * t if t != 0.0 else t, weights, target)
+        divisors[valid & kept] = weight[label[valid & kept]]
     # What is dropped may hold anything; its softmax is not needed.
-    rows = [
-        softmax_row(row) if counts else softmax_row([0.0] * classes)
-        for row, counts in zip(flat.tolist(), kept, strict=True)
-    ]
-    return CrossEntropy(
-        Rows(rows, classes, coarsest),
-        targets,
-        kept,
-        invalid,
-        divisors,
-        reduction,
-        extra=3.0 * bool(smoothing) + 1.0 * (weight is not None),
-    )
+    rows = Rows(np.where(kept[:, None], flat, 0.0), coarsest)
+    extra = 3.0 * bool(smoothing) + 1.0 * (weight is not None)
+    return CrossEntropy(rows, target, kept, ~valid, divisors, reduction, extra, scale)
 
 
 def losses(
@@ -265,49 +248,42 @@ def losses(
     """Value and gradient of a cross entropy of logits; ``row_shape`` is that of the unreduced loss."""
     outputs = {"value": loss.value(row_shape)}
     # The gradient of a mean over nothing is not defined (clause G-5).
-    if not (loss.empty and loss.reduction == "mean"):
+    if arguments.wants(f"gradients.{name}") and not (loss.empty and loss.reduction == "mean"):
         outputs[f"gradients.{name}"] = back(loss.gradient(arguments.cotangent, loss.rows.p.shape))
     return outputs
 
 
-def _smooth(target: list[Any], smoothing: float) -> list[Any]:
+def _smooth(target: float, smoothing: float, classes: int) -> Quantity:
     if not smoothing:
         return target
-    epsilon, classes = arb(smoothing), len(target)
-    return [(1 - epsilon) * t + epsilon / classes for t in target]
+    epsilon = arb(smoothing)
+    return (1 - epsilon) * target + epsilon / classes
 
 
-def cross_entropy_rows(p: Floats, target: Floats) -> tuple[list[Quantity], Bound]:
+def cross_entropy_rows(p: Floats, target: Floats) -> tuple[Balls, Bound]:
     """Costs −Σ y·ln p of rows (R × C) and their bounds."""
-    costs: list[Quantity] = []
-    sizes: list[float] = []
-    summing: list[Floats | float] = []
-    for p_row, y_row in zip(p.tolist(), target.tolist(), strict=True):
-        terms = [_log_cost(y, q) for q, y in zip(p_row, y_row, strict=True)]
-        costs.append(total(terms))
-        rounded = np.array([abs(nearest(term)) for term in terms])
-        sizes.append(math.fsum(rounded.tolist()))
-        summing.append(summing_row(rounded).a)
-    size = np.array(sizes)
+    terms = elementwise(_log_cost, column(target), column(p))
+    rounded = np.abs(terms.rounded).reshape(p.shape)
+    summing, size = np.asarray(summing_rows(rounded).a), row_sums(rounded)[:, 0]
     size = np.where(np.isfinite(size), size, 0.0)
-    relative = LOG + rounding(3) + accumulating(np.array(summing, dtype=np.float64))
-    return costs, each(relative * size + Bound(h=2.0), size)
+    relative = LOG + rounding(3) + accumulating(summing[:, 0])
+    bound = each(relative * size + Bound(h=2.0), size)
+    return Balls(sums_of_rows(terms, len(p))), bound
 
 
-def cross_entropy_gradient(
-    p: Floats, target: Floats, shares: list[Quantity], shape: tuple[int, ...]
-) -> Output:
+def cross_entropy_gradient(p: Floats, target: Floats, shares: Balls, shape: tuple[int, ...]) -> Output:
     """−y/p, and 0 where y is 0; the row's share of the reduction is in ``shares``."""
-    exact: list[Quantity] = []
-    for p_row, y_row, s in zip(p.tolist(), target.tolist(), shares, strict=True):
-        for q, y in zip(p_row, y_row, strict=True):
-            if not 0 <= q <= 1 or math.isnan(y):
-                exact.append(NAN)
-            elif y == 0:
-                exact.append(0.0)
-            else:
-                exact.append(product(s, -arb(y) / arb(q) if q > 0 else -math.inf))
-    size = sizes(exact)
+
+    def slope(p: float, y: float, s: Quantity) -> Quantity:
+        if not 0 <= p <= 1 or math.isnan(y):
+            return NAN
+        if y == 0:
+            return 0.0
+        return product(s, -arb(y) / arb(p) if p > 0 else -math.inf)
+
+    rows = np.repeat(np.arange(p.shape[0]), p.shape[1])
+    exact = elementwise(slope, column(p), column(target), shares.take(rows))
+    size = exact.sizes
     return Output(shape, exact, (rounding(3) + DIVISION * 2) * size + Bound(h=2.0 + size))
 
 

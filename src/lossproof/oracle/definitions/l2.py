@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import numpy as np
 
 from lossproof.core.dtypes import FloatType
-from lossproof.oracle.balls import NAN, Quantity, arb, nearest, product, sizes, total
+from lossproof.oracle.balls import NAN, Quantity, arb, product, total
 from lossproof.oracle.bounds import DIVISION, SQRT, SUBNORMAL, Bound, Floats, each, rounding, summing_rows
+from lossproof.oracle.columns import Balls, column, elementwise
 from lossproof.oracle.definition import Arguments, Inputs, Outputs, define
 from lossproof.oracle.reading import Arrays, Parameters, Reading, leaves_half, nan, subnormal, sum_overflows
 from lossproof.oracle.reduction import element_shares, reduce_elements
@@ -37,40 +37,35 @@ def _read_l2(arrays: Arrays, parameters: Parameters, dtype: FloatType) -> Readin
 @define("l2_loss", _read_l2, symmetric=True)
 def _l2_loss(arrays: Inputs, arguments: Arguments) -> Outputs:
     shape = arrays["prediction"].shape
-    p, t = arrays["prediction"].ravel().tolist(), arrays["target"].ravel().tolist()
+    p, t = column(arrays["prediction"]), column(arrays["target"])
+    # p − t, of which value and gradients are made.
+    differences = elementwise(_minus, p, t)
     half, reduction = arguments["half"], arguments["reduction"]
-    outputs = {"value": l2_loss(p, t, half, reduction, shape)}
-    if p or reduction != "mean":
-        outputs["gradients.prediction"] = l2_gradient(p, t, half, reduction, arguments.cotangent, shape)
-        outputs["gradients.target"] = l2_gradient(t, p, half, reduction, arguments.cotangent, shape)
+    outputs = {"value": l2_loss(differences, half, reduction, shape)}
+    for name, sign in (("prediction", 1), ("target", -1)):
+        if arguments.wants(f"gradients.{name}") and (len(differences) or reduction != "mean"):
+            outputs[f"gradients.{name}"] = l2_gradient(
+                differences, sign if half else 2 * sign, reduction, arguments.cotangent, shape
+            )
     return outputs
 
 
-def l2_loss(
-    p: Sequence[float], t: Sequence[float], half: bool, reduction: str, shape: tuple[int, ...]
-) -> Output:
+def l2_loss(differences: Balls, half: bool, reduction: str, shape: tuple[int, ...]) -> Output:
     factor = arb(0.5) if half else arb(1)
-    exact = [product(factor, _square(_minus(a, b))) for a, b in zip(p, t, strict=True)]
-    size = sizes(exact)
-    return reduce_elements(exact, each(rounding(3) * size + Bound(h=2.0), size), reduction, shape)
+    exact = elementwise(lambda d: product(factor, d * d), differences)
+    return reduce_elements(
+        exact, each(rounding(3) * exact.sizes + Bound(h=2.0), exact.sizes), reduction, shape
+    )
 
 
 def l2_gradient(
-    p: Sequence[float],
-    t: Sequence[float],
-    half: bool,
-    reduction: str,
-    cotangent: Floats | None,
-    shape: tuple[int, ...],
+    differences: Balls, factor: int, reduction: str, cotangent: Floats | None, shape: tuple[int, ...]
 ) -> Output:
-    """Gradient with respect to the first argument; the other's is its negative."""
-    shares = element_shares(len(p), reduction, cotangent)
-    factor = 1 if half else 2
-    exact = [product(s * factor, _minus(a, b)) for a, b, s in zip(p, t, shares, strict=True)]
-    size = sizes(exact)
-    inner = np.array([abs(nearest(_minus(a, b))) for a, b in zip(p, t, strict=True)])
-    inner = np.where(np.isfinite(inner), inner, 0.0)
-    return Output(shape, exact, (rounding(3) + DIVISION) * size + Bound(h=2 + 2 * inner))
+    """``factor`` times the differences p − t, each with its share of the reduction."""
+    shares = element_shares(len(differences), reduction, cotangent)
+    exact = elementwise(lambda d, s: product(s * factor, d), differences, shares)
+    bound = (rounding(3) + DIVISION) * exact.sizes + Bound(h=2 + 2 * differences.sizes)
+    return Output(shape, exact, bound)
 
 
 def _read_distance(arrays: Arrays, parameters: Parameters, dtype: FloatType) -> Reading:
@@ -100,45 +95,42 @@ def _euclidean_distance(arrays: Inputs, arguments: Arguments) -> Outputs:
     return {
         "value": value,
         "gradients.prediction": back(Output(p.shape, gradient, bound)),
-        "gradients.target": back(Output(p.shape, [-g for g in gradient], bound)),
+        "gradients.target": back(Output(p.shape, [-g for g in gradient.values], bound)),
     }
 
 
 def euclidean_distance(
     p: Floats, t: Floats, cotangent: Floats | None, shape: tuple[int, ...]
-) -> tuple[Output, list[Quantity], Bound]:
+) -> tuple[Output, Balls, Bound]:
     """Distances of rows (R × D), and the gradient with respect to ``p`` with its bound (R × D).
 
     Where a row's distance is 0 the gradient given is the subgradient 0 (clause ED-4).
     """
     values: list[Quantity] = []
-    gradient: list[Quantity] = []
+    slopes: list[Quantity] = []
     for r, (a_row, b_row) in enumerate(zip(p.tolist(), t.tolist(), strict=True)):
         differences = [_minus(a, b) for a, b in zip(a_row, b_row, strict=True)]
-        squares = total(_square(d) for d in differences)
+        squares = total(d * d for d in differences)
         distance = squares.sqrt() if not isinstance(squares, float) else math.sqrt(squares)
         values.append(distance)
         v = arb(float(cotangent.flat[r])) if cotangent is not None else arb(1)
         if isinstance(distance, float):
-            gradient += [NAN] * len(differences)
+            slopes += [NAN] * len(differences)
         elif distance.is_zero():
-            gradient += [0.0] * len(differences)
+            slopes += [0.0] * len(differences)
         else:
-            gradient += [v * d / distance for d in differences]
-    size, slope = sizes(values), sizes(gradient)
+            slopes += [v * d / distance for d in differences]
+    distances, gradient = Balls(values), Balls(slopes)
     # Differences and squares, the root of their sum; by a scale that is divided out and in again.
     with np.errstate(invalid="ignore"):
         summing = summing_rows(np.abs(p - t)) * 0.5
     relative = rounding(3) + DIVISION + SQRT + summing
-    bound = (relative + DIVISION + rounding(2)) * slope.reshape(p.shape) + Bound(h=2.0)
-    return Output(shape, values, relative * size.reshape(-1, 1) + SUBNORMAL), gradient, bound
+    bound = (relative + DIVISION + rounding(2)) * gradient.sizes.reshape(p.shape) + Bound(h=2.0)
+    value = Output(shape, distances, relative * distances.sizes.reshape(-1, 1) + SUBNORMAL)
+    return value, gradient, bound
 
 
 def _minus(a: float, b: float) -> Quantity:
     if math.isfinite(a) and math.isfinite(b):
         return arb(a) - arb(b)
     return a - b
-
-
-def _square(d: Quantity) -> Quantity:
-    return d * d

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from lossproof.core.dtypes import FloatType
 from lossproof.oracle.balls import NAN
 from lossproof.oracle.bounds import Bound, each
+from lossproof.oracle.columns import Balls
 from lossproof.oracle.definition import Arguments, Ignored, Inputs, Outputs, define
 from lossproof.oracle.definitions.binary_cross_entropy import BinaryCrossEntropy, SigmoidCrossEntropy
 from lossproof.oracle.reading import (
@@ -105,32 +104,27 @@ def _mask_loss(
     classes = masks.shape[-1]
     positions: list[int] = []
     y: list[float] = []
-    valid = True
     index = np.arange(masks.size).reshape(masks.shape)
     for b, r in np.argwhere(ids > 0).tolist():
         c = int(ids[b, r])
         if c >= classes:
-            valid = False
-            continue
+            return {"value": Output((), [NAN], Bound())}
         positions += index[b, r, :, :, c].ravel().tolist()
         y += target[b, r].ravel().tolist()
-    if not valid:
-        return {"value": Output((), [NAN], Bound())}
-    x = masks.ravel()[positions].tolist()
-    loss = cost(x, y)
+    loss = cost(masks.ravel()[positions], np.array(y))
     # The mean over no RoI is 0 by this function's own definition.
-    value = reduce_elements(*loss.costs(), "mean" if x else "sum", ())
-    inner = loss.gradient(element_shares(len(x), "mean", arguments.cotangent), (len(x),))
-    exact: list[Any] = [0.0] * masks.size
-    for position, g in zip(positions, inner.exact, strict=True):
-        exact[position] = g
-    placed = each(inner.bound, np.zeros(len(x)))
+    value = reduce_elements(*loss.costs(), "mean" if positions else "sum", ())
+    inner = loss.gradient(element_shares(len(y), "mean", arguments.cotangent), (len(y),))
+    absent = np.ones(masks.size, bool)
+    absent[positions] = False
+    # What is not the mask of its RoI's class is the last of the distinct elements.
+    at = np.full(masks.size, len(inner.exact.values))
+    at[positions] = inner.exact.at
+    placed = each(inner.bound, np.zeros(len(y)))
     parts = [np.zeros(masks.size) for _ in range(3)]
     for part, values in zip(parts, (placed.u, placed.a, placed.h), strict=True):
         part[positions] = values
-    absent = np.ones(masks.size, bool)
-    absent[positions] = False
-    gradient = Output(masks.shape, exact, Bound(*parts), absent)
+    gradient = Output(masks.shape, Balls([*inner.exact.values, 0.0], at), Bound(*parts), absent)
     return {"value": value, f"gradients.{name}": gradient}
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 
 import numpy as np
 
@@ -69,11 +68,17 @@ def _pspnet_loss(arrays: Inputs, arguments: Arguments) -> Outputs:
 
 
 def _pspnet_head(
-    logits: Floats, labels: Array, num_classes: int, reduction: str, coarsest: FloatType
+    logits: Floats,
+    labels: Array,
+    num_classes: int,
+    reduction: str,
+    coarsest: FloatType,
+    scale: float = 1.0,
 ) -> tuple[CrossEntropy, Back, tuple[int, ...]]:
     flat, back = rows_of(logits, -1)
     resized = resize_nearest(labels, *logits.shape[1:3])
-    return label_loss(flat, resized, resized >= num_classes, reduction, coarsest), back, resized.shape
+    loss = label_loss(flat, resized, resized >= num_classes, reduction, coarsest, scale=scale)
+    return loss, back, resized.shape
 
 
 def _read_total(arrays: Arrays, parameters: Parameters, dtype: FloatType) -> Reading:
@@ -93,11 +98,10 @@ def _pspnet_total_loss(arrays: Inputs, arguments: Arguments) -> Outputs:
     parts: list[Output] = []
     for name, scale in (("logits", 1.0), ("aux_logits", float(arguments["aux_weight"]))):
         loss, back, _ = _pspnet_head(
-            arrays[name], arrays["labels"], arguments["num_classes"], "mean", arguments.coarsest
+            arrays[name], arrays["labels"], arguments["num_classes"], "mean", arguments.coarsest, scale
         )
-        loss = replace(loss, scale=scale)
         parts.append(loss.value(()))
-        if not loss.empty:
+        if arguments.wants(f"gradients.{name}") and not loss.empty:
             outputs[f"gradients.{name}"] = back(loss.gradient(arguments.cotangent, loss.rows.p.shape))
     main, auxiliary = parts
     size = abs(main.rounded[0]) + abs(auxiliary.rounded[0])
