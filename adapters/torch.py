@@ -122,8 +122,8 @@ class TorchAdapter(PspnetTotalLoss):
         return {"none": loss, "sum": loss.sum(), "mean": loss.mean()}[reduction]
 
     def pspnet_resize_labels(self, labels: Any, *, size: tuple[int, int]) -> Any:
-        # interpolate has no integer kernel beyond uint8; label maps go through float.
-        resized = F.interpolate(labels[:, None].float(), size=size, mode="nearest")
+        # interpolate has no integer kernel beyond uint8; label maps go through the float with most bits.
+        resized = F.interpolate(labels[:, None].double(), size=size, mode="nearest")
         return resized[:, 0].to(labels.dtype)
 
     def pspnet_loss(self, logits: Any, labels: Any, *, num_classes: int, reduction: str) -> Any:

@@ -39,6 +39,7 @@ from lossproof.errors import InputError
 T = TypeVar("T")
 
 NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*\Z")
+WHOLE = re.compile(r"[-+]?[0-9]+\Z")
 MAX_RANK = 16
 
 
@@ -292,8 +293,9 @@ class _CaseReader:
         """An array of exact numbers, listed (returned as an array) or described (as it stands)."""
         *above, name = place
         written = self.written[above[0]] if above else self.written
+        # Whole numbers stay exact beyond 2⁵³.
         inexact = yamlio.first_inexact(written.nodes[name])
-        if inexact:
+        if inexact and not (integer and WHOLE.match(inexact[1])):
             line, text = inexact
             raise InputError(
                 display(self.file.path), line,
