@@ -184,8 +184,11 @@ def _binary(first: str) -> Callable[[Row], dict[str, Any]]:
             if logits
             else _random("uniform", shape, low=2**-6, high=0.96875)
         )
-        targets = {"soft": _random("uniform", shape), "zeros-and-ones": _random("choice", shape, of=[0, 1])}
-        weights = {
+        targets: dict[str, Any] = {
+            "soft": _random("uniform", shape),
+            "zeros-and-ones": _random("choice", shape, of=[0, 1]),
+        }
+        weights: dict[str, Any] = {
             "unweighted": {},
             "weighted": {"weight": _array([0.5, 2, 1.25, 3], shape)},
             "zero-weight": {"weight": _array([1.5, 0, 0.75, 0, 2], shape)},
