@@ -192,15 +192,19 @@ def _binary(first: str) -> Callable[[Row], dict[str, Any]]:
             "unweighted": {},
             "weighted": {"weight": _array([0.5, 2, 1.25, 3], shape)},
             "zero-weight": {"weight": _array([1.5, 0, 0.75, 0, 2], shape)},
-        }[row["weight"]]
+        }
         positive: dict[str, Any] = {
             "even": {},
             "positive": {"pos_weight": [3, 0.5, 1.25]},
             "zero-positive": {"pos_weight": [2, 0, 1]},
-        }[row.get("pos_weight", "even")]
+        }
         return {
             "inputs": {first: source, "target": targets[row["target"]]},
-            "parameters": {**weights, **positive, "reduction": row["reduction"]},
+            "parameters": {
+                **weights[row["weight"]],
+                **positive[row.get("pos_weight", "even")],
+                "reduction": row["reduction"],
+            },
             **_cotangent(row, shape),
         }
 
