@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 Shape = tuple[int, ...]
@@ -68,18 +69,31 @@ def listed(value: Any) -> Output:
 
 
 def array(stored: Any) -> Output:
-    """Nested lists, one number, or a description by ``full`` or ``cycle`` with ``set``."""
+    """Nested lists, one number, or a description by ``full`` or ``cycle``."""
     if not isinstance(stored, dict):
         return listed(stored)
     shape = tuple(stored["shape"])
     cycle = [number(value) for value in stored.get("cycle", [stored.get("full")])]
     elements = [cycle[i % len(cycle)] for i in range(math.prod(shape))]
+    if "diagonal" in stored:
+        rows, columns = shape[-2:]
+        for start in range(0, len(elements), rows * columns):
+            for i in range(min(rows, columns)):
+                elements[start + i * columns + i] = number(stored["diagonal"])
+    for ranges, value in stored.get("blocks", ()):
+        for index in product(*(range(*bounds) for bounds in ranges)):
+            elements[offset(index, shape)] = number(value)
     for index, value in stored.get("set", ()):
-        place = 0
-        for i, length in zip(index, shape, strict=True):
-            place = place * length + i
-        elements[place] = number(value)
+        elements[offset(index, shape)] = number(value)
     return Output(shape, elements)
+
+
+def offset(index: Sequence[int], shape: Shape) -> int:
+    """Where an element is in C order."""
+    place = 0
+    for i, length in zip(index, shape, strict=True):
+        place = place * length + i
+    return place
 
 
 def coefficients(stored: Any, count: int) -> Iterator[tuple[float, float, float]]:
