@@ -7,7 +7,7 @@ import re
 import yaml
 
 
-class PlainLoader(yaml.SafeLoader):
+class PlainLoader(yaml.CSafeLoader):
     """YAML 1.2 numbers for PyYAML."""
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 Shape = tuple[int, ...]
@@ -67,23 +68,38 @@ def listed(value: Any) -> Output:
     return Output((len(inner), *shape), [x for item in inner for x in item.elements])
 
 
-def expected_output(stored: Any) -> Output:
+def array(stored: Any) -> Output:
+    """Nested lists, one number, or a description by ``full`` or ``cycle``."""
     if not isinstance(stored, dict):
         return listed(stored)
     shape = tuple(stored["shape"])
-    elements = [number(stored["full"])] * math.prod(shape)
+    cycle = [number(value) for value in stored.get("cycle", [stored.get("full")])]
+    elements = [cycle[i % len(cycle)] for i in range(math.prod(shape))]
+    if "diagonal" in stored:
+        rows, columns = shape[-2:]
+        for start in range(0, len(elements), rows * columns):
+            for i in range(min(rows, columns)):
+                elements[start + i * columns + i] = number(stored["diagonal"])
+    for ranges, value in stored.get("blocks", ()):
+        for index in product(*(range(*bounds) for bounds in ranges)):
+            elements[offset(index, shape)] = number(value)
     for index, value in stored.get("set", ()):
-        place = 0
-        for i, length in zip(index, shape, strict=True):
-            place = place * length + i
-        elements[place] = number(value)
+        elements[offset(index, shape)] = number(value)
     return Output(shape, elements)
+
+
+def offset(index: Sequence[int], shape: Shape) -> int:
+    """Where an element is in C order."""
+    place = 0
+    for i, length in zip(index, shape, strict=True):
+        place = place * length + i
+    return place
 
 
 def coefficients(stored: Any, count: int) -> Iterator[tuple[float, float, float]]:
     """c, s and k of each element."""
-    given = stored if isinstance(stored, dict) else {"u": stored}
-    c, s = (listed(given.get(name, 0)).elements for name in ("u", "a"))
+    given = stored if isinstance(stored, dict) and "u" in stored else {"u": stored}
+    c, s = (array(given.get(name, 0)).elements for name in ("u", "a"))
     k = number(given.get("eta", 8))
     for i in range(count):
         yield c[i] if len(c) > 1 else c[0], s[i] if len(s) > 1 else s[0], k
@@ -191,7 +207,7 @@ def judge(actual: Output, stored: Any, tolerance: Any, dtype: str) -> Verdict:
     """
     constants = CONSTANTS[dtype]
     if not (isinstance(stored, dict) and "sketch" in stored):
-        expected = expected_output(stored)
+        expected = array(stored)
         if actual.shape != expected.shape:
             return Verdict(False)
         return elements(actual.elements, expected.elements, tolerance, constants)

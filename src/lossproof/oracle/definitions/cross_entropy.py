@@ -46,7 +46,7 @@ def _read_probabilities(arrays: Arrays, parameters: Parameters, dtype: FloatType
         level = "required" if outside(p[y > 0]) else "recommended"
         return Reading("CE-4", level=level, raises=True, infinite=True, gradients=False)
     if nan(p, y):
-        return Reading("CE-16", gradients=gradients and not nan(p))
+        return Reading("CE-16", gradients=gradients)
     if (p == 0).any():
         return Reading("CE-3" if ((p == 0) & (y > 0)).any() else "CE-2", gradients=gradients)
     return Reading("CE-1", gradients=gradients)
