@@ -76,14 +76,12 @@ def _likely_first(mutant: Mutant, function: str) -> list[Case]:
     return sorted(cases, key=lambda case: rank.get(case.path.stem, len(rank)))
 
 
-def uncaught() -> list[tuple[Mutant, str]]:
+def uncaught() -> Iterator[tuple[Mutant, str]]:
     """The mutants that no required case of one of their functions fails, with that function."""
-    return [
-        (mutant, function)
-        for mutant in MUTANTS
-        for function in mutant.functions
-        if first_catch(mutant, function) is None
-    ]
+    for mutant in MUTANTS:
+        for function in mutant.functions:
+            if first_catch(mutant, function) is None:
+                yield mutant, function
 
 
 def page() -> str:
@@ -153,7 +151,7 @@ def _reference(url: str) -> str:
 if __name__ == "__main__":
     if "--uncaught" in sys.argv:
         for mutant, function in uncaught():
-            print(f"{mutant.kind:10} {function:32} {mutant.cls.__name__}: {mutant.bug}")
+            print(f"{mutant.kind:10} {function:32} {mutant.cls.__name__}: {mutant.bug}", flush=True)
         sys.exit()
     text = page()
     if "--write" in sys.argv:

@@ -179,7 +179,8 @@ class Textbook(Adapter):
     def _slopes_log_softmax(self, v: Array, logits: Array, *, axis: int) -> Any:
         ar = self.arithmetic
         p, v = self._softmax(np.moveaxis(ar.working(logits), axis, -1)), np.moveaxis(v, axis, -1)
-        total = ar.round(ar.sum(v), p)[..., None]
+        # A sum of ones over many classes is beyond float16 (G-4).
+        total = ar.sum(v)[..., None]
         return {"logits": np.moveaxis(ar.multiply_add(-p, total, v), -1, axis)}
 
     # -- cross entropy -----------------------------------------------------------------------------
