@@ -157,6 +157,8 @@ def _sparse(row: Row) -> dict[str, Any]:
     drop = {"no-row": 0, "some-rows": count // 2, "all-but-one": count - 1, "all-rows": count}[row["share"]]
     counting = [label for label in (2, 0, 1) if label != ignored]
     labels = [ignored if i < drop else counting[i % len(counting)] for i in range(count)]
+    if drop < count:
+        labels[-1] = 0  # whose weight is not 0, so that a mean is over something
     divisor = sum(
         1 if weight is None else weight[label] for label in labels if label != ignored and label is not None
     )
