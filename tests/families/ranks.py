@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from math import prod
 from typing import Any
 
+import numpy as np
+
 from tests.families import DTYPES, Topic
 
 # Lengths that differ, so that two axes cannot be taken for one another unnoticed.
@@ -70,32 +72,43 @@ def _case(
     function: str, clause: str, name: str, why: str, shape: tuple[int, ...], axis: int
 ) -> dict[str, Any]:
     place = axis % len(shape)
-    rows = shape[:place] + shape[place + 1 :]
     parameters: dict[str, Any] = {"axis": axis}
     if "cross_entropy" in function:
         parameters["reduction"] = "none"
     return {
         "id": name, "clause": clause, "level": "required", "why": why, "dtypes": DTYPES,
-        "inputs": _inputs(function, shape, rows), "parameters": parameters,
+        "inputs": _inputs(function, shape, place), "parameters": parameters,
         # A constant cotangent has no gradient through a softmax.
         **({"cotangent": _random("choice", shape, 3, of=[1, -0.5, 2])} if function == "softmax" else {}),
     }  # fmt: skip
 
 
-def _inputs(function: str, shape: tuple[int, ...], rows: tuple[int, ...]) -> dict[str, Any]:
+def _inputs(function: str, shape: tuple[int, ...], place: int) -> dict[str, Any]:
+    rows, classes = shape[:place] + shape[place + 1 :], shape[place]
     numbers = _random("normal", shape, 1, scale=2)
-    fractions = _random("uniform", shape, 2, low=2**-6)
     if function == "euclidean_distance":
         return {"prediction": numbers, "target": _random("normal", shape, 4)}
-    if function == "cross_entropy":
-        return {"probabilities": fractions, "target": _random("uniform", shape, 5)}
-    if function == "softmax_cross_entropy":
-        return {"logits": numbers, "target": fractions}
+    if function.endswith("cross_entropy") and not function.startswith("sparse"):
+        # Rows that add up to 1: three quarters of one class and a quarter of the next as the target.
+        classes_of = np.arange(prod(rows)) % classes
+        one, next_one = np.eye(classes)[classes_of], np.eye(classes)[(classes_of + 1) % classes]
+        target = _along(0.75 * one + 0.25 * next_one, rows, place)
+        if function == "softmax_cross_entropy":
+            return {"logits": numbers, "target": target}
+        return {
+            "probabilities": _along(next_one + (1 - classes * next_one) / 8, rows, place),
+            "target": target,
+        }
     if function == "sparse_softmax_cross_entropy":
-        classes = prod(shape) // prod(rows) if prod(rows) else 2
         labels: dict[str, Any] = _random("integers", rows, 6, high=classes)
         return {"logits": numbers, "labels": labels}
     return {"logits": numbers}
+
+
+def _along(each: Any, rows: tuple[int, ...], place: int) -> Any:
+    """Rows (n, C) as an array with its classes at a place; an empty one is described."""
+    array = np.moveaxis(each.reshape((*rows, each.shape[-1])), -1, place)
+    return array if array.size else {"full": 0, "shape": list(array.shape)}
 
 
 def _random(kind: str, shape: tuple[int, ...], seed: int, **rest: Any) -> dict[str, Any]:
