@@ -38,7 +38,7 @@ IGNORED = {"undeclared": None, "class": 1, "outside": 255, "negative": -1}
 SHARES = ("no-row", "some-rows", "all-but-one", "all-rows")
 CLASS_WEIGHTS = {"unweighted": None, "weighted": [0.5, 2, 1.25], "zero-weight": [0.75, 1.5, 0]}
 # That rows need not add up to 1 is CE-19's.
-_DISTRIBUTIONS = {
+_DISTRIBUTIONS: Mapping[str, Sequence[Sequence[float]]] = {
     "soft": ([0.25, 0.5, 0.25], [0.125, 0.125, 0.75], [0.625, 0.375, 0]),
     "one-hot": ([0, 1, 0], [0, 0, 1], [1, 0, 0], [0, 0, 1]),
 }

@@ -13,10 +13,23 @@ from tests.families import DTYPES, Topic
 # Lengths that differ, so that two axes cannot be taken for one another unnoticed.
 SHAPES = ((5,), (2, 5), (2, 3, 4), (2, 3, 2, 4), (2, 1, 3, 2, 2))
 # First, middle and last axis from both ends; rank 3 has all spellings.
-AXES = {1: (0, -1), 2: (0, -1), 3: (0, 1, 2, -3, -2, -1), 4: (0, -3, 3), 5: (-5, 2, -1)}
+AXES: dict[int, tuple[int, ...]] = {
+    1: (0, -1),
+    2: (0, -1),
+    3: (0, 1, 2, -3, -2, -1),
+    4: (0, -3, 3),
+    5: (-5, 2, -1),
+}
 # The axis of length 1, and axes of length 1 around it.
-ONES = (((1, 3, 2), 0), ((3, 1, 2), 1), ((3, 2, 1), -1), ((1, 3, 1), 1), ((1, 1, 3), -1), ((1, 1, 1), -2))
-EMPTY = (((0, 3), 1), ((3, 0), 0), ((2, 3, 0), -2))
+ONES: tuple[tuple[tuple[int, ...], int], ...] = (
+    ((1, 3, 2), 0),
+    ((3, 1, 2), 1),
+    ((3, 2, 1), -1),
+    ((1, 3, 1), 1),
+    ((1, 1, 3), -1),
+    ((1, 1, 1), -2),
+)
+EMPTY: tuple[tuple[tuple[int, ...], int], ...] = (((0, 3), 1), ((3, 0), 0), ((2, 3, 0), -2))
 # By the axis functions: the clause of the axis, and the clause of a single class where there is one.
 WITH_AXIS = {
     "softmax": "SM-6", "log_softmax": "LSM-1", "euclidean_distance": "ED-2", "cross_entropy": "CE-17",
