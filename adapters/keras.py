@@ -121,8 +121,8 @@ class KerasAdapter(PspnetTotalLoss, TensorFlowArrays):
 
     def pspnet_resize_labels(self, labels: Any, *, size: tuple[int, int]) -> Any:
         # keras.ops.image.resize samples at half-pixel centres, PSPNet at corners: index instead.
-        rows = ops.arange(size[0]) * labels.shape[1] // size[0]
-        columns = ops.arange(size[1]) * labels.shape[2] // size[1]
+        rows = ops.arange(size[0], dtype="int64") * labels.shape[1] // size[0]
+        columns = ops.arange(size[1], dtype="int64") * labels.shape[2] // size[1]
         return ops.take(ops.take(labels, rows, axis=1), columns, axis=2)
 
     def pspnet_loss(self, logits: Any, labels: Any, *, num_classes: int, reduction: str) -> Any:

@@ -100,8 +100,8 @@ def test_every_pair_and_the_named_triples_are_in_the_file(function: str) -> None
 
 def test_a_cover_that_lacks_a_row_is_not_full() -> None:
     table = TABLES["sparse_softmax_cross_entropy"]
-    whole = table.rows()
-    assert uncovered(whole[1:], table.options, table.allowed, table.triples)
+    # The last row was added for something that no other has.
+    assert uncovered(table.rows()[:-1], table.options, table.allowed, table.triples)
 
 
 def test_functions_with_several_parameters_have_pairs() -> None:

@@ -163,8 +163,23 @@ CALLS: Mapping[str, Callable[[int], dict[str, Any]]] = {
     "log_sigmoid": _one("logits", _numbers, (2, 3)),
     "softmax": _one("logits", _offset, (2, 3)),
     "log_softmax": _one("logits", _offset, (2, 3)),
-    "cross_entropy": _two(("probabilities", "target"), (_fractions, _fractions), {"reduction": "none"}, (2,)),
-    "softmax_cross_entropy": _two(("logits", "target"), (_offset, _fractions), {"reduction": "none"}, (2,)),
+    "cross_entropy": lambda bits: {
+        "inputs": {
+            "probabilities": [[1 - a, a] for a in _listed(bits, 0.5, 0.5)],
+            "target": [[a, 1 - a] for a in _listed(bits, 0.5, 0.5)],
+        },
+        "parameters": {"reduction": "none"},
+        "cotangent": _listed(bits, 1, 2),
+    },
+    "softmax_cross_entropy": lambda bits: {
+        # Rows that add up to 1: the difference of 1 and a number just above 0.5 is exact.
+        "inputs": {
+            "logits": _offset(bits, (2, 3), 21),
+            "target": [[1 - a, a, 0] for a in _listed(bits, 0.5, 0.5)],
+        },
+        "parameters": {"reduction": "none"},
+        "cotangent": _listed(bits, 1, 2),
+    },
     "sparse_softmax_cross_entropy": _sparse,
     "binary_cross_entropy": _binary("probabilities"),
     "sigmoid_cross_entropy": _binary("logits"),
@@ -203,16 +218,11 @@ SHARP: Mapping[str, Callable[[int], dict[str, Any]]] = {
     "log_sigmoid": _sharp(inputs={"logits": ["-64", -64, -32]}, cotangent=[1, "1", "2"]),
     "cross_entropy": lambda bits: {
         "inputs": {
-            "probabilities": [[1 - 3 * 2.0**-bits, 0.5], [0.5, 0.5]],
-            "target": [[1, 0], [0, *_listed(bits, 0.5)]],
+            "probabilities": [[1 - 3 * 2.0**-bits, 3 * 2.0**-bits], [0.5, 0.5]],
+            "target": [[1, 0], [1 - _listed(bits, 0.5)[0], *_listed(bits, 0.5)]],
         },
         "parameters": {"reduction": "none"},
         "cotangent": _listed(bits, 1, 1),
-    },
-    "softmax_cross_entropy": lambda bits: {
-        "inputs": {"logits": _offset(bits, (2, 3), 21), "target": [[0, 1, 0], [*_listed(bits, 0.5), 0, 0]]},
-        "parameters": {"reduction": "none"},
-        "cotangent": _listed(bits, 1, 2),
     },
     "sparse_softmax_cross_entropy": _sharp(
         inputs={"logits": [["64", 0, 0], [0, 64, 0], [0, 0, 64]], "labels": [1, 0, 1]},

@@ -8,6 +8,8 @@ from itertools import cycle, islice
 from math import prod
 from typing import Any
 
+import numpy as np
+
 from tests.families import DTYPES, Topic
 from tests.families._cover import Options, Row, cover
 
@@ -35,6 +37,11 @@ SMOOTHING = {"unsmoothed": 0, "smoothed": 0.1, "flat": 1}
 IGNORED = {"undeclared": None, "class": 1, "outside": 255, "negative": -1}
 SHARES = ("no-row", "some-rows", "all-but-one", "all-rows")
 CLASS_WEIGHTS = {"unweighted": None, "weighted": [0.5, 2, 1.25], "zero-weight": [0.75, 1.5, 0]}
+# That rows need not add up to 1 is CE-19's.
+_DISTRIBUTIONS: Mapping[str, Sequence[Sequence[float]]] = {
+    "soft": ([0.25, 0.5, 0.25], [0.125, 0.125, 0.75], [0.625, 0.375, 0]),
+    "one-hot": ([0, 1, 0], [0, 0, 1], [1, 0, 0], [0, 0, 1]),
+}
 _VALUES = (-1.5, 0.5, 2, -0.25, 1, 0.75, -3)
 
 
@@ -76,6 +83,12 @@ def _array(values: Sequence[Any], shape: tuple[int, ...]) -> Any:
     for length in reversed(shape[1:]):
         flat = [flat[i : i + length] for i in range(0, len(flat), length)]
     return flat
+
+
+def _rows(rows: Sequence[Sequence[float]], shape: tuple[int, ...], axis: int) -> Any:
+    """Rows of three classes in turn along an axis."""
+    others = _without(shape, axis)
+    return np.moveaxis(np.reshape(list(islice(cycle(rows), prod(others))), (*others, 3)), -1, axis)
 
 
 def _random(kind: str, shape: tuple[int, ...], **rest: Any) -> dict[str, Any]:
@@ -124,16 +137,12 @@ def _distance(row: Row) -> dict[str, Any]:
 def _dense(first: str) -> Callable[[Row], dict[str, Any]]:
     def build(row: Row) -> dict[str, Any]:
         shape, axis = PLACES[row["place"]]
-        source = (
-            _random("normal", shape, scale=2) if first == "logits" else _random("uniform", shape, low=2**-6)
-        )
-        targets = {
-            "soft": _random("uniform", shape),
-            "zeros-and-ones": _random("choice", shape, of=[0, 1, 0]),
-        }
+        target = _rows(_DISTRIBUTIONS[row["target"]], shape, axis)
+        probabilities = _rows(([0.5, 0.25, 0.25], [0.125, 0.625, 0.25]), shape, axis)
+        source = _random("normal", shape, scale=2) if first == "logits" else probabilities
         smoothing = {"label_smoothing": SMOOTHING[row["smoothing"]]} if "smoothing" in row else {}
         return {
-            "inputs": {first: source, "target": targets[row["target"]]},
+            "inputs": {first: source, "target": target},
             "parameters": {"axis": axis, **smoothing, "reduction": row["reduction"]},
             **_cotangent(row, _without(shape, axis)),
         }
@@ -157,6 +166,8 @@ def _sparse(row: Row) -> dict[str, Any]:
     drop = {"no-row": 0, "some-rows": count // 2, "all-but-one": count - 1, "all-rows": count}[row["share"]]
     counting = [label for label in (2, 0, 1) if label != ignored]
     labels = [ignored if i < drop else counting[i % len(counting)] for i in range(count)]
+    if drop < count:
+        labels[-1] = 0  # whose weight is not 0, so that a mean is over something
     divisor = sum(
         1 if weight is None else weight[label] for label in labels if label != ignored and label is not None
     )
@@ -256,7 +267,7 @@ TABLES: Mapping[str, Table] = {
         {
             "place": tuple(PLACES),
             "reduction": REDUCTIONS,
-            "target": ("soft", "zeros-and-ones"),
+            "target": tuple(_DISTRIBUTIONS),
             "cotangent": COTANGENTS,
         },
         _dense("probabilities"),
@@ -267,7 +278,7 @@ TABLES: Mapping[str, Table] = {
             "place": tuple(PLACES),
             "smoothing": tuple(SMOOTHING),
             "reduction": REDUCTIONS,
-            "target": ("soft", "zeros-and-ones"),
+            "target": tuple(_DISTRIBUTIONS),
             "cotangent": COTANGENTS,
         },
         _dense("logits"),
