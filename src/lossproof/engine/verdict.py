@@ -69,7 +69,7 @@ def judge_outputs(
                 return _chosen(judged, met, choice.name)
     if widens and dtype in HALF_TYPES:
         wide = dict.fromkeys(expected, dtype) | {"value": "float32"}
-        met = _met(answer, judged, expected, tolerances, wide)
+        met = _met(answer, judged, expected, tolerances, wide, variants)
         if met is not None:
             return _chosen(judged, met, FLOAT32_RESULT)
     return judged
@@ -84,18 +84,23 @@ def _met(
     expected: Mapping[str, Expected],
     tolerances: Mapping[str, Tolerance],
     dtypes: Mapping[str, str],
+    variants: Sequence[Variant] = (),
 ) -> dict[str, Comparison] | None:
-    """How the outputs meet an outcome in their dtypes; None unless all that are supported do."""
+    """How the supported outputs meet an outcome or its variants in their dtypes; None unless all do."""
     found = {}
     for output, one in judged.items():
         if one.verdict is Verdict.UNSUPPORTED:
             continue
         if output in answer.raised:
             return None
-        comparison = compare(answer.outputs[output], expected[output], tolerances.get(output), dtypes[output])
-        if not comparison.ok:
+        due = [expected[output], *(one.outputs[output] for one in variants if output in one.outputs)]
+        comparisons = [
+            compare(answer.outputs[output], one, tolerances.get(output), dtypes[output]) for one in due
+        ]
+        right = [comparison for comparison in comparisons if comparison.ok]
+        if not right:
             return None
-        found[output] = comparison
+        found[output] = right[0]
     return found
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from lossproof.case.expected import DocumentedChoice, Expected, Tolerance
+from lossproof.case.expected import DocumentedChoice, Expected, Tolerance, Variant
 from lossproof.case.model import Case
 from lossproof.core.dtypes import FLOAT_TYPES, FloatType
 from lossproof.engine.compare import compare
@@ -90,7 +90,7 @@ def documented(
         dtypes = tuple(
             d
             for d in there
-            if _decides(outputs, outcome, expected, tolerances, d)
+            if _decides(outputs, outcome, _missed(outputs, expected, tolerances, d, case.variants), d)
             and all(_missed(outputs, one.expected, one.tolerances, d) for one in found if d in one.dtypes)
         )
         if dtypes:
@@ -98,15 +98,8 @@ def documented(
             yield found[-1], sum(len(output.exact) for output in outputs.values())
 
 
-def _decides(
-    outputs: Outputs,
-    outcome: DocumentedChoice,
-    expected: Mapping[str, Expected],
-    tolerances: Mapping[str, Tolerance],
-    dtype: str,
-) -> bool:
-    """Whether a choice fails by the specification's definition, in outputs that nonsense fails too."""
-    changed = _missed(outputs, expected, tolerances, dtype)
+def _decides(outputs: Outputs, outcome: DocumentedChoice, changed: Sequence[str], dtype: str) -> bool:
+    """Whether a choice shows in the outputs that it changes, and nonsense fails in them, too."""
     return bool(changed) and not any(
         any(passing_nonsense(outputs[n].array(), outcome.expected[n], outcome.tolerances[n], dtype))
         for n in changed
@@ -114,13 +107,18 @@ def _decides(
 
 
 def _missed(
-    outputs: Outputs, expected: Mapping[str, Expected], tolerances: Mapping[str, Tolerance], dtype: str
+    outputs: Outputs,
+    expected: Mapping[str, Expected],
+    tolerances: Mapping[str, Tolerance],
+    dtype: str,
+    variants: Sequence[Variant] = (),
 ) -> list[str]:
-    """The outputs that, rounded to a dtype, fail by another outcome."""
-    kind = FLOAT_TYPES[dtype].numpy
-    with np.errstate(over="ignore", invalid="ignore"):
-        return [
-            name
-            for name, output in outputs.items()
-            if not compare(output.array().astype(kind), expected[name], tolerances[name], dtype).ok
-        ]
+    """The outputs that, rounded to a dtype, fail by another outcome and by its variants."""
+    missed = []
+    for name, output in outputs.items():
+        with np.errstate(over="ignore", invalid="ignore"):
+            rounded = output.array().astype(FLOAT_TYPES[dtype].numpy)
+        due = [expected[name], *(variant.outputs[name] for variant in variants if name in variant.outputs)]
+        if not any(compare(rounded, one, tolerances[name], dtype).ok for one in due):
+            missed.append(name)
+    return missed

@@ -183,11 +183,9 @@ class _Clipped(BinaryCrossEntropy):
     def gradient(self, shares: Sequence[Quantity], shape: tuple[int, ...]) -> Output:
         inner = BinaryCrossEntropy.gradient(self._within(), shares, shape)
         clipped = self.low | self.high
-        exact = [
-            0.0 if out and not math.isnan(y) else slope
-            for slope, out, y in zip(inner.exact, clipped.tolist(), self.y, strict=True)
-        ]
-        return Output(shape, exact, inner.bound, clipped & ~np.isnan(np.array(self.y)))
+        # Also under a target that is NaN: clipping passes nothing on.
+        exact = [0.0 if out else slope for slope, out in zip(inner.exact, clipped.tolist(), strict=True)]
+        return Output(shape, exact, inner.bound, clipped)
 
     def _within(self) -> BinaryCrossEntropy:
         """The elements that are not clipped; in the place of the others one that does no harm."""
@@ -267,12 +265,13 @@ class _ClippedRows:
         h: list[float] = []
         for p_row, y_row, s in zip(p.tolist(), target.tolist(), shares, strict=True):
             quotients = self.quotients(p_row)
-            if any(isinstance(q, float) for q in quotients) or any(map(math.isnan, y_row)):
-                exact += [NAN] * len(p_row)
-                absent += [False] * len(p_row)
-                u, a, h = (part + [0.0] * len(p_row) for part in (u, a, h))
-                continue
             counts = [y if not self.end(q) else 0.0 for q, y in zip(quotients, y_row, strict=True)]
+            lost = [isinstance(q, float) or math.isnan(y) for q, y in zip(quotients, counts, strict=True)]
+            if any(lost) and self.normalised:
+                # Their sum makes the whole row NaN.
+                lost = [True] * len(lost)
+            p_row = [0.5 if gone else p for p, gone in zip(p_row, lost, strict=True)]
+            counts = [0.0 if gone else y for y, gone in zip(counts, lost, strict=True)]
             sum_ = total(arb(p) for p in p_row) if self.normalised else arb(1)
             # What goes through the sum, which every probability of the row is part of.
             mass = total(map(arb, counts)) if self.normalised else arb(0)
@@ -286,8 +285,8 @@ class _ClippedRows:
             through = abs(nearest(s * mass / sum_))
             spread = [size + through for size in own]
             relative = self.relative(p_row) * 3 + rounding(6) + DIVISION * 3 + summing(len(p_row))
-            exact += row
-            absent += [size == 0 for size in spread]
+            exact += [NAN if gone else slope for slope, gone in zip(row, lost, strict=True)]
+            absent += [size == 0 and not gone for size, gone in zip(spread, lost, strict=True)]
             u += [float(relative.u) * size for size in spread]
             a += [float(relative.a) * size for size in spread]
             h += [2 + size for size in spread]
