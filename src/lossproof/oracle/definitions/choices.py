@@ -21,7 +21,7 @@ from lossproof.oracle.definitions.cross_entropy import dense_loss, loss_of_rows,
 from lossproof.oracle.definitions.mask_rcnn import mask_loss, own_masks
 from lossproof.oracle.definitions.pspnet import dropped_pixels, total_loss
 from lossproof.oracle.result import Output
-from lossproof.oracle.rows import row_sums, rows_of
+from lossproof.oracle.rows import rows_of
 
 _ELEMENTWISE = ("binary_cross_entropy", "mask_rcnn_mask_loss")
 
@@ -232,9 +232,11 @@ class _ClippedRows:
         costs: list[Quantity] = []
         magnitude: list[float] = []
         shifted: list[float] = []
+        accumulated: list[float] = []
         for p_row, y_row in zip(p.tolist(), target.tolist(), strict=True):
             terms: list[Quantity] = []
             shift = 0.0
+            divided = 0.0
             for q, y in zip(self.quotients(p_row), y_row, strict=True):
                 end = self.end(q)
                 if isinstance(q, float) or math.isnan(y):
@@ -244,17 +246,17 @@ class _ClippedRows:
                     shift += y if end < 0 else y * (0.5 + self.epsilon)
                 else:
                     terms.append(-arb(y) * q.log())
-                    shift += y * self.relative(p_row).u if self.normalised else 0.0
+                    divided += y
+            relative = self.relative(p_row)
+            shift += divided * float(relative.u)
+            accumulated.append(divided * float(relative.a))
             costs.append(total(terms))
             magnitude.append(math.fsum(abs(nearest(term)) for term in terms))
             shifted.append(shift)
         size = np.array(magnitude)
         size = np.where(np.isfinite(size), size, 0.0)
         summed = summing(p.shape[1])
-        a = np.array([self.relative(row).a for row in p.tolist()]) * row_sums(target)[:, 0]
-        bound = (LOG + rounding(3) + summed) * size + rounding(np.array(shifted)) + Bound(h=2.0)
-        if self.normalised:
-            bound += Bound(a=np.where(np.isfinite(a), a, 0.0))
+        bound = (LOG + rounding(3) + summed) * size + Bound(np.array(shifted), np.array(accumulated), 2.0)
         return costs, each(bound, size)
 
     def gradient(self, p: Floats, target: Floats, shares: list[Quantity], shape: tuple[int, ...]) -> Output:
@@ -335,7 +337,7 @@ def _quotients(case: Case, normalised: bool) -> Floats:
 
 
 def _rows_clipped(epsilon: float, case: Case) -> bool:
-    p = case.exact_arrays["probabilities"]
+    p = _quotients(case, False)
     return bool(((p < epsilon) | (p > 1 - epsilon)).any())
 
 
