@@ -92,7 +92,7 @@ def run_script(text: str) -> tuple[int | str, str]:
 def compare(adapter: Adapter, case: Case, dtype: str, outcome: Outcome) -> None:
     """Run both forms of one pair's script, where there is a short one, beside the engine."""
     answer = ask_proven(adapter, case, dtype)
-    judged = {output: judge(case, dtype, output, answer)[:2] for output in case.expected or ()}
+    judged = {output: found[:2] for output, found in judge(case, dtype, answer).items()}
     due = {output: (str(verdict), variant) for output, (verdict, variant) in judged.items()}
     counted = [verdict for verdict, _ in judged.values() if verdict is not Verdict.UNSUPPORTED]
     status = 0 if counted and RIGHT.issuperset(counted) else 1

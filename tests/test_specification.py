@@ -19,6 +19,8 @@ from lossproof.core.clauses import clauses
 from lossproof.core.dtypes import FLOAT_TYPES
 from lossproof.core.functions import FUNCTIONS
 from lossproof.core.resources import folder
+from lossproof.engine.judge import choices_shown
+from lossproof.engine.verdict import FLOAT32_RESULT
 from lossproof.registry.deviations import load_deviations
 from lossproof.registry.find import BUILTIN
 from tests.plain_yaml import PlainLoader
@@ -33,7 +35,16 @@ def schema(name: str) -> dict[str, Any]:
 
 
 def test_every_clause_is_cited_and_every_citation_exists() -> None:
-    assert {case.clause for case in CASES} == set(clauses())
+    choices = {name for name, clause in clauses().items() if clause.page == "choices.md"}
+    assert {case.clause for case in CASES} == set(clauses()) - choices
+
+
+def test_every_choice_has_a_clause_and_cases_that_show_it() -> None:
+    texts = [clause.text for clause in clauses().values() if clause.page == "choices.md"]
+    named = [text.split("`")[1] for text in texts if text.startswith("`")]
+    assert len(named) == len(texts) == len(set(named))
+    shown = {name for case in CASES for dtype in case.dtypes for name in choices_shown(case, dtype)}
+    assert {*named} == shown | {FLOAT32_RESULT}
 
 
 def test_every_function_has_required_cases_in_every_floating_dtype() -> None:
@@ -95,7 +106,9 @@ def test_links_between_pages_resolve() -> None:
 def test_clauses_mentioned_in_pages_exist() -> None:
     known = set(clauses())
     for page in (ROOT / "spec").glob("*.md"):
-        for name in re.findall(r"\b(?:G|L2|ED|L?SG|L?SM|CE|BCE|PSP|MRC)-[0-9]+\b", page.read_text("utf-8")):
+        for name in re.findall(
+            r"\b(?:G|L2|ED|L?SG|L?SM|CE|BCE|PSP|MRC|CH)-[0-9]+\b", page.read_text("utf-8")
+        ):
             assert name in known, f"{page.name}: {name}"
 
 

@@ -79,16 +79,6 @@ class NanMean(NumpyAdapter):
         return np.asarray(np.nanmean(loss)).astype(prediction.dtype)
 
 
-@mutant("l2_loss", kind="reduction")
-class EmptyMeanZero(NumpyAdapter):
-    """The mean over nothing is 0."""
-
-    def l2_loss(self, prediction, target, *, reduction, half):
-        if not prediction.size and reduction == "mean":
-            return np.zeros((), prediction.dtype)
-        return super().l2_loss(prediction, target, reduction=reduction, half=half)
-
-
 @mutant("l2_loss", kind="memory")
 class PairsOnly(NumpyAdapter):
     """The last element of an odd number is dropped."""

@@ -256,15 +256,6 @@ class MeanOverImages(NumpyAdapter):
         return np.asarray(total / len(logits)).astype(logits.dtype)
 
 
-@mutant("pspnet_loss", kind="reduction")
-class DroppedAllZero(NumpyAdapter):
-    """Where every pixel is dropped the mean is 0."""
-
-    def pspnet_loss(self, logits, labels, *, num_classes, reduction):
-        loss = super().pspnet_loss(logits, labels, num_classes=num_classes, reduction=reduction)
-        return np.zeros_like(loss) if (labels >= num_classes).all() and reduction == "mean" else loss
-
-
 @mutant("pspnet_loss", kind="axis")
 class LogitsChannelsFirst(NumpyAdapter):
     """Logits are reshaped from channels first."""

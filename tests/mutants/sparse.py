@@ -61,15 +61,6 @@ class LabelInt8(Sparse):
 
 
 @mutant("sparse_softmax_cross_entropy", kind="labels")
-class StaleIgnoreIndex(Sparse):
-    """Without an ignore_index, −100 is ignored."""
-
-    def change(self, logits, labels, p):
-        p["ignore_index"] = -100 if p["ignore_index"] is None else p["ignore_index"]
-        return logits, labels
-
-
-@mutant("sparse_softmax_cross_entropy", kind="labels")
 class IgnoreIndexNotApplied(Sparse):
     """Only −100 is ever ignored; other ignored labels become class 0."""
 
@@ -130,16 +121,6 @@ class WeightedMeanByCount(NumpyAdapter):
             return super().sparse_softmax_cross_entropy(logits, labels, **p)
         total = super().sparse_softmax_cross_entropy(wide(logits), labels, **{**p, "reduction": "sum"})
         return (total / np.sum(labels != p["ignore_index"])).astype(logits.dtype)
-
-
-@mutant("sparse_softmax_cross_entropy", kind="reduction")
-class AllIgnoredZero(NumpyAdapter):
-    """The mean over no row is 0."""
-
-    def sparse_softmax_cross_entropy(self, logits, labels, **p):
-        if (labels == p["ignore_index"]).all():
-            p["reduction"] = "sum" if p["reduction"] == "mean" else p["reduction"]
-        return super().sparse_softmax_cross_entropy(logits, labels, **p)
 
 
 @mutant("sparse_softmax_cross_entropy", kind="ignored")

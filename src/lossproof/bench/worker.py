@@ -198,7 +198,8 @@ class Backend(Timed):
             value, gradients = result if work.backward else (result, {})
             outputs = {"value": value, **{f"gradients.{n}": g for n, g in gradients.items()}}
             answer = Answer({n: adapter.to_numpy(output) for n, output in outputs.items()})
-            verdicts = {n: str(judge(work.case, work.dtype, n, answer)[0]) for n in outputs}
+            found = judge(work.case, work.dtype, answer, outputs)
+            verdicts = {n: str(found[n].verdict) for n in outputs}
             del value, gradients, outputs, answer
         del result
         size = sum(array.nbytes for array in numpy_arrays(work.case, work.dtype).values())

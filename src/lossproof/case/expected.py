@@ -108,6 +108,10 @@ class Tolerance:
         )  # fmt: skip
 
 
+RAISES_ON_NAN = "raises-on-nan"
+"""The choice of a function of probabilities that documents their range, to raise on a NaN (CH-9)."""
+
+
 @dataclass(frozen=True)
 class Variant:
     """Another outcome that the specification permits, by name."""
@@ -115,3 +119,17 @@ class Variant:
     name: str
     raises: bool = False
     outputs: Mapping[str, npt.NDArray[np.float64]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class DocumentedChoice:
+    """The outcome of another definition that the field documents (spec/choices.md), certified on its own.
+
+    It is met by an answer all of whose outputs meet it, in the dtypes in which it differs from the
+    specification's definition and its constants exist.
+    """
+
+    name: str
+    dtypes: tuple[str, ...]
+    expected: Mapping[str, Expected]
+    tolerances: Mapping[str, Tolerance]

@@ -227,6 +227,15 @@ class Variant(Form, frozen=True, kw_only=True):
     gradients: dict[str, Tensor] = field(default_factory=dict)
 
 
+class DocumentedChoice(Form, frozen=True, kw_only=True):
+    """What another definition gives that the field documents (spec/choices.md); the oracle's."""
+
+    SAYS: ClassVar[str] = "a choice is a mapping with expected and tolerance"
+    dtypes: Annotated[tuple[Dtype, ...], Meta(min_length=1, extra_json_schema=_UNIQUE)] | UnsetType = UNSET
+    expected: Expected
+    tolerance: Tolerances
+
+
 Input.BY_KEY = {"random": Normal | Uniform | Integers | Choice | OneHot, "full": Full, "cycle": Cycle}
 Expectation.BY_KEY = {"full": Full, "cycle": Cycle, "sketch": Sketched}
 Part.BY_KEY = {"full": Full, "cycle": Cycle}
@@ -257,6 +266,7 @@ class CaseEntry(Form, frozen=True, kw_only=True):
     tolerance: Tolerances | UnsetType = UNSET
     vacuous: Reasons | UnsetType = UNSET
     variants: tuple[Variant, ...] = ()
+    choices: dict[Words, DocumentedChoice] = field(default_factory=dict)
 
 
 class CaseFile(Form, frozen=True, kw_only=True):

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy.typing as npt
 
-from lossproof.case.expected import Expected, Tolerance, Variant
+from lossproof.case.expected import DocumentedChoice, Expected, Tolerance, Variant
 from lossproof.case.inputs import is_description, materialize
 from lossproof.core.functions import Function
 from lossproof.core.text import display
@@ -22,8 +22,9 @@ class Case:
     """One case: inputs, the outputs that the definition demands, and what else is permitted.
 
     Outputs are called ``value`` and ``gradients.<array>``. ``expected`` is None for a case that
-    has not been certified yet. ``vacuous`` names outputs that nonsense would pass, with the reason.
-    A ``thorough`` case is left out of the quick set.
+    has not been certified yet. ``vacuous`` names outputs that nonsense would pass, with the reason;
+    ``choices`` are the outcomes of other definitions that the field documents. A ``thorough`` case is
+    left out of the quick set.
     """
 
     id: str
@@ -41,6 +42,7 @@ class Case:
     tolerances: Mapping[str, Tolerance]
     variants: tuple[Variant, ...]
     vacuous: Mapping[str, str]
+    choices: tuple[DocumentedChoice, ...]
     path: Path
     line: int
     about: str

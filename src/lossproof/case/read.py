@@ -18,11 +18,11 @@ from typing import Any, TypeVar
 import msgspec
 import numpy as np
 import numpy.typing as npt
-from msgspec import UNSET
+from msgspec import UNSET, UnsetType
 
 from lossproof.case import form as forms
 from lossproof.case import yaml as yamlio
-from lossproof.case.expected import Expected, Floats, Sketch, Tolerance, Variant
+from lossproof.case.expected import DocumentedChoice, Expected, Floats, Sketch, Tolerance, Variant
 from lossproof.case.inputs import materialize, not_representable, shape_of
 from lossproof.case.model import Case
 from lossproof.core.clauses import clauses
@@ -174,7 +174,7 @@ class _CaseReader:
         cotangent = self.cotangent(inputs, parameters)
         wrt = function.wrt if entry.wrt is UNSET else entry.wrt
         self.known("wrt", wrt, function.wrt)
-        expected = None if entry.expected is UNSET else self.expected(entry.expected)
+        expected = None if entry.expected is UNSET else self.expected(entry.expected, "expected")
         return Case(
             id=f"{function.name}/{self.file.path.stem}/{entry.id}",
             function=function,
@@ -188,9 +188,10 @@ class _CaseReader:
             layout=self.layout({**inputs, **parameters, "cotangent": cotangent}),
             wrt=wrt,
             expected=expected,
-            tolerances={} if expected is None else self.tolerances(expected),
+            tolerances={} if expected is None else self.tolerances(entry.tolerance, expected, "tolerance"),
             variants=tuple(map(self.variant, entry.variants, range(len(entry.variants)))),
             vacuous={} if entry.vacuous is UNSET else self.outputs(entry.vacuous, "vacuous"),
+            choices=tuple(self.choice(name, given, expected or {}) for name, given in entry.choices.items()),
             path=self.file.path,
             line=self.written.line,
             about=self.file.file.about,
@@ -391,15 +392,15 @@ class _CaseReader:
 
     # -- what is due ---------------------------------------------------------------------------
 
-    def expected(self, given: forms.Expected) -> dict[str, Expected]:
-        outputs = self.outputs(given, "expected")
+    def expected(self, given: forms.Expected, *place: str) -> dict[str, Expected]:
+        outputs = self.outputs(given, *place)
         if not outputs:
             raise self.fail(
-                "expected is empty, and nothing would be judged; remove it, and lossproof certify --write "
-                "fills it in",
-                "expected",
+                f"{place[-1]} is empty, and nothing would be judged; remove it, and lossproof certify "
+                "--write fills it in",
+                *place,
             )
-        return {name: self.expectation(spec, "expected", *name.split(".")) for name, spec in outputs.items()}
+        return {name: self.expectation(spec, *place, *name.split(".")) for name, spec in outputs.items()}
 
     def expectation(self, spec: forms.Expectation, *place: str) -> Expected:
         integer = self.function.integer_result
@@ -418,15 +419,17 @@ class _CaseReader:
         assert isinstance(spec, forms.Tensor)
         return self.listed(spec.value, integer, *place)
 
-    def tolerances(self, expected: Mapping[str, Expected]) -> dict[str, Tolerance]:
-        if self.entry.tolerance is UNSET:
+    def tolerances(
+        self, given: forms.Tolerances | UnsetType, expected: Mapping[str, Expected], *place: str
+    ) -> dict[str, Tolerance]:
+        if given is UNSET:
             return {}
         found = {}
-        for name, given in self.outputs(self.entry.tolerance, "tolerance").items():
-            place = ("tolerance", *name.split("."))
+        for name, bound in self.outputs(given, *place).items():
+            there = (*place, *name.split("."))
             if name not in expected:
-                raise self.fail(f"a tolerance is given for {name}, which is not expected", *place)
-            found[name] = self.tolerance(given, expected[name], *place)
+                raise self.fail(f"a tolerance is given for {name}, which is not expected", *there)
+            found[name] = self.tolerance(bound, expected[name], *there)
         return found
 
     def tolerance(self, given: forms.Tolerance, expected: Expected, *place: str) -> Tolerance:
@@ -463,6 +466,27 @@ class _CaseReader:
         if not (np.isfinite(array) & (array >= 0)).all():
             raise self.fail(f"{name} of a tolerance must be finite numbers from 0 up", *place)
         return array
+
+    def choice(
+        self, name: str, given: forms.DocumentedChoice, due: Mapping[str, Expected]
+    ) -> DocumentedChoice:
+        """A choice says of the same outputs what it makes of them."""
+        place = ("choices", name)
+        expected = self.expected(given.expected, *place, "expected")
+        if expected.keys() != due.keys() or any(expected[n].shape != due[n].shape for n in due):
+            raise self.fail(
+                f"choice {name} is not of the outputs and shapes that are expected; it is the oracle's: "
+                "remove it, and lossproof certify --write fills it in",
+                *place,
+            )
+        dtypes = self.entry.dtypes if given.dtypes is UNSET else given.dtypes
+        unknown = [dtype for dtype in dtypes if dtype not in self.entry.dtypes]
+        if unknown:
+            raise self.fail(f"choice {name} is for {unknown[0]}, which the case does not list", *place)
+        tolerances = self.tolerances(given.tolerance, expected, *place, "tolerance")
+        if tolerances.keys() != expected.keys():
+            raise self.fail(f"choice {name} does not give a tolerance for each output", *place)
+        return DocumentedChoice(name, dtypes, expected, tolerances)
 
     def variant(self, given: forms.Variant, number: int) -> Variant:
         place = ("variants", number)

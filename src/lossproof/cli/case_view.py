@@ -48,6 +48,12 @@ def show_case(console: Console, case: Case) -> None:
     for variant in case.variants:
         outcome = "raises" if variant.raises else f"gives {variant.outputs}"
         rows.append(("permitted too", f"{variant.name}: {outcome}"))
+    for choice in case.choices:
+        dtypes = "" if choice.dtypes == case.dtypes else f" ({', '.join(choice.dtypes)})"
+        rows.append(("choice", f"{choice.name}{dtypes}"))
+        for name, item in choice.expected.items():
+            rows.append((f"gives {name}", _show_expected(item)))
+            rows.append(("  tolerance", _show_tolerance(choice.tolerances[name])))
     for label, text in rows:
         console.print(Text(f"{label:>20}  ", style="cyan"), Text(text), sep="", end="\n")
 

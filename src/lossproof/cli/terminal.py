@@ -95,6 +95,8 @@ def show_summary(
     for info, tally in tallies:
         if info.skipped is None:
             console.print(Text.assemble(f"{info.name}: ", _outcome(tally), (f"  ({tally.remarks})", "dim")))
+            for line in tally.choices.lines():
+                console.print(Text(f"  makes the choice {line}", "cyan"), soft_wrap=True)
     outputs = sum(tally.outputs for _, tally in tallies)
     console.print(
         f"{counted(cases if outputs else 0, 'case')}, {counted(outputs, 'output')} in {seconds:.1f} s",

@@ -69,6 +69,9 @@ FLOAT_TYPES = {
     "bfloat16": _float_type("bfloat16", ml_dtypes.bfloat16),
 }
 
+# The dtypes narrower than float32, in half precision.
+HALF_TYPES = frozenset(name for name, kind in FLOAT_TYPES.items() if kind.precision < 24)
+
 # The dtypes of label maps, for the functions that have no floating-point array at all.
 INTEGER_TYPES = {name: np.dtype(name) for name in ("int64", "int32", "int16", "int8", "uint8")}
 

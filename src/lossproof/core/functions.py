@@ -40,6 +40,8 @@ class Values(StrEnum):
     """Any integer of the dtype."""
 
 
+# What a loss measures against.
+_TRUTHS = frozenset({Values.TARGETS, Values.DISTRIBUTIONS, Values.LABELS, Values.CLASS_IDS})
 _INTEGERS = frozenset({Values.LABELS, Values.CLASS_IDS, Values.LABEL_MAPS})
 
 
@@ -107,6 +109,11 @@ class Function:
     @property
     def has_float_arrays(self) -> bool:
         return any(not array.integer for array in self.arrays)
+
+    @property
+    def widens(self) -> bool:
+        """Whether it is a loss of logits or probabilities, which may be float32 for half precision (CH-8)."""
+        return bool(self.wrt) and any(array.values in _TRUTHS for array in self.arrays)
 
     @property
     def leading(self) -> Array:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -9,30 +10,41 @@ import numpy as np
 import numpy.typing as npt
 
 from lossproof.adapter import Adapter
+from lossproof.case.expected import RAISES_ON_NAN
 from lossproof.case.model import Case
 from lossproof.core.verdicts import FAILURES, Verdict
 from lossproof.engine.answer import Answer
 from lossproof.engine.proof import ask_proven
 from lossproof.engine.record import LINK, Record
-from lossproof.engine.verdict import Judged, judge_output
+from lossproof.engine.verdict import Judged, judge_outputs
 from lossproof.registry.deviations import Deviations
 
 # Outputs of up to this many elements are kept in the record as text.
 MAX_SHOWN = 12
 
 
-def judge(case: Case, dtype: str, output: str, answer: Answer) -> Judged:
-    """Verdict, variant's name and comparison for one output of a case, deviations aside."""
+def judge(case: Case, dtype: str, answer: Answer, outputs: Iterable[str] = ()) -> dict[str, Judged]:
+    """Verdict, variant's name and comparison for each output of a case, or some; deviations aside."""
     assert case.expected is not None
-    return judge_output(
+    return judge_outputs(
         answer,
-        output,
-        case.expected[output],
-        case.tolerances.get(output),
+        {output: case.expected[output] for output in outputs or case.expected},
+        case.tolerances,
         dtype=dtype,
         level=case.level,
         variants=case.variants,
+        choices=case.choices,
+        widens=case.function.widens,
     )
+
+
+def choices_shown(case: Case, dtype: str) -> tuple[str, ...]:
+    """The documented choices that an answer to a case in a dtype shows, where they are made.
+
+    A result in float32 is not among them: any loss shows that.
+    """
+    written = [variant.name for variant in case.variants if variant.name == RAISES_ON_NAN]
+    return (*written, *(choice.name for choice in case.choices if dtype in choice.dtypes))
 
 
 def small_text(array: npt.NDArray[Any]) -> str:
@@ -47,8 +59,8 @@ def _nested_text(values: float | list[Any]) -> str:
 def records(case: Case, dtype: str, adapter: str, answer: Answer, deviations: Deviations) -> list[Record]:
     """Judge all outputs of a case."""
     found = []
-    for output in case.expected or ():
-        verdict, variant, comparison = judge(case, dtype, output, answer)
+    choices = choices_shown(case, dtype)
+    for output, (verdict, variant, comparison) in judge(case, dtype, answer).items():
         message = comparison.message
         deviation = deviations.find(case.id, dtype, output)
         actual = answer.outputs.get(output)
@@ -82,6 +94,7 @@ def records(case: Case, dtype: str, adapter: str, answer: Answer, deviations: De
                 deviation=deviation.id if deviation else None,
                 upstream=deviation.upstream if deviation and LINK.fullmatch(deviation.upstream) else None,
                 worst=comparison.worst or None,
+                choices=choices,
             )
         )
     return found

@@ -13,6 +13,7 @@ from weakref import WeakKeyDictionary
 
 from lossproof.adapter import Adapter
 from lossproof.case.model import Case
+from lossproof.core.dtypes import FLOAT_TYPES, HALF_TYPES
 from lossproof.engine.answer import Answer
 from lossproof.engine.call import ask, bind
 from lossproof.engine.refusal import lacking, proven
@@ -62,5 +63,12 @@ def valid(case: Case) -> Case:
 
 def _ask(adapter: Adapter, case: Case, dtype: str) -> str | None:
     assert case.expected is not None
-    shape, integer = case.expected["value"].shape, case.function.integer_result
-    return lacking(adapter, lambda: bind(adapter, valid(case), dtype), shape, dtype, integer)
+    shape = case.expected["value"].shape
+    return lacking(adapter, lambda: bind(adapter, valid(case), dtype), shape, value_dtypes(case, dtype))
+
+
+def value_dtypes(case: Case, dtype: str) -> tuple[str, ...]:
+    """The dtypes that the value of a call in a dtype may have; none where it is integers."""
+    if case.function.integer_result or dtype not in FLOAT_TYPES:
+        return ()
+    return (dtype, "float32") if case.function.widens and dtype in HALF_TYPES else (dtype,)

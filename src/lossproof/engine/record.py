@@ -50,6 +50,10 @@ class Record(Form, frozen=True, omit_defaults=True, gc=False):
         Figure, Meta(description="error over allowed, where a file keeps neither of the two")
     ] = None
 
+    choices: Annotated[
+        tuple[str, ...], Meta(description="documented choices that its case shows in its dtype")
+    ] = ()
+
     @property
     def share_used(self) -> float | None:
         """The largest error as a share of what is allowed; None where nothing or no error is."""

@@ -12,7 +12,6 @@ import numpy as np
 
 from lossproof.adapter import Adapter
 from lossproof.case.expected import Variant
-from lossproof.core.dtypes import FLOAT_TYPES
 from lossproof.core.verdicts import ProcessFault
 from lossproof.engine.answer import Answer, Bound, answer_to, describe, mistake
 from lossproof.errors import Unsupported
@@ -34,18 +33,21 @@ def proven(answer: Answer, variants: Sequence[Variant], valid_call: Callable[[],
 
 
 def lacking(
-    adapter: Adapter, bind: Callable[[], Bound], shape: tuple[int, ...], dtype: str, integer: bool
+    adapter: Adapter, bind: Callable[[], Bound], shape: tuple[int, ...], dtypes: Sequence[str]
 ) -> str | None:
-    """What a valid call gives instead of a value of this shape and dtype, or of an integer one; or None."""
+    """What a valid call gives instead of a value of this shape and one of the dtypes; or None.
+
+    Without ``dtypes``, an integer one is due.
+    """
     answer = answer_to(adapter, bind, ["value"])
     if "value" in answer.raised:
         return f"a valid call of the same shapes raises too: {describe(answer.raised['value'])}"
     value = answer.outputs["value"]
     if value.shape != shape:
         return f"a valid call of the same shapes gives shape {value.shape} where {shape} is due"
-    if dtype in FLOAT_TYPES and not integer:
-        if value.dtype != FLOAT_TYPES[dtype].numpy:
-            return f"a valid call of the same shapes gives dtype {value.dtype} where {dtype} is due"
+    if dtypes:
+        if value.dtype.name not in dtypes:
+            return f"a valid call of the same shapes gives dtype {value.dtype} where {dtypes[0]} is due"
     elif not np.issubdtype(value.dtype, np.integer):
         return f"a valid call of the same shapes gives dtype {value.dtype} where an integer is due"
     return None

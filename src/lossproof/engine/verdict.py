@@ -1,14 +1,15 @@
-"""The verdict on one output of an answer.
+"""The verdict on an answer, output by output, and on the whole where it makes a documented choice.
 
 Knows what is demanded and nothing of cases, so that standalone scripts can carry its source.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from lossproof.case.expected import Expected, Tolerance, Variant
+from lossproof.case.expected import DocumentedChoice, Expected, Tolerance, Variant
+from lossproof.core.dtypes import HALF_TYPES
 from lossproof.core.verdicts import ProcessFault, Verdict
 from lossproof.engine.answer import Answer, describe
 from lossproof.engine.compare import Comparison, compare
@@ -21,6 +22,93 @@ class Judged(NamedTuple):
     verdict: Verdict
     variant: str | None
     comparison: Comparison
+
+
+FLOAT32_RESULT = "float32-result"
+"""The choice of a loss in float32 for logits or probabilities in half precision (clause CH-8)."""
+
+
+def judge_outputs(
+    answer: Answer,
+    expected: Mapping[str, Expected],
+    tolerances: Mapping[str, Tolerance],
+    *,
+    dtype: str,
+    level: str,
+    variants: Sequence[Variant] = (),
+    choices: Sequence[DocumentedChoice] = (),
+    widens: bool = False,
+) -> dict[str, Judged]:
+    """Judge all outputs of an answer, deviations aside.
+
+    An answer that is not right as it stands is a documented choice if all that it gives is what the one
+    choice makes of it. What is right by the definition too stays a pass.
+
+    Args:
+        answer: what the adapter gave or raised.
+        expected: what the definition demands, by output.
+        tolerances: how far off each may be; none for integers.
+        dtype: the dtype that the call was made in.
+        level: ``required`` or ``recommended``.
+        variants: what else is permitted, output by output.
+        choices: what else is permitted as a whole.
+        widens: whether the function may give its value in float32 where ``dtype`` is narrower.
+    """
+    judged = {
+        output: judge_output(
+            answer, output, due, tolerances.get(output), dtype=dtype, level=level, variants=variants
+        )
+        for output, due in expected.items()
+    }
+    if all(verdict in _SETTLED for verdict, _, _ in judged.values()):
+        return judged
+    for choice in choices:
+        if dtype in choice.dtypes:
+            met = _met(answer, judged, choice.expected, choice.tolerances, dict.fromkeys(expected, dtype))
+            if met is not None:
+                return _chosen(judged, met, choice.name)
+    if widens and dtype in HALF_TYPES:
+        wide = dict.fromkeys(expected, dtype) | {"value": "float32"}
+        met = _met(answer, judged, expected, tolerances, wide, variants)
+        if met is not None:
+            return _chosen(judged, met, FLOAT32_RESULT)
+    return judged
+
+
+_SETTLED = frozenset({Verdict.PASS, Verdict.VARIANT, Verdict.UNSUPPORTED})
+
+
+def _met(
+    answer: Answer,
+    judged: Mapping[str, Judged],
+    expected: Mapping[str, Expected],
+    tolerances: Mapping[str, Tolerance],
+    dtypes: Mapping[str, str],
+    variants: Sequence[Variant] = (),
+) -> dict[str, Comparison] | None:
+    """How the supported outputs meet an outcome or its variants in their dtypes; None unless all do."""
+    found = {}
+    for output, one in judged.items():
+        if one.verdict is Verdict.UNSUPPORTED:
+            continue
+        if output in answer.raised:
+            return None
+        due = [expected[output], *(one.outputs[output] for one in variants if output in one.outputs)]
+        comparisons = [
+            compare(answer.outputs[output], one, tolerances.get(output), dtypes[output]) for one in due
+        ]
+        right = [comparison for comparison in comparisons if comparison.ok]
+        if not right:
+            return None
+        found[output] = right[0]
+    return found
+
+
+def _chosen(judged: Mapping[str, Judged], met: Mapping[str, Comparison], name: str) -> dict[str, Judged]:
+    return {
+        output: one if one.verdict in _SETTLED else Judged(Verdict.VARIANT, name, met[output])
+        for output, one in judged.items()
+    }
 
 
 def judge_output(

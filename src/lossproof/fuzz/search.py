@@ -202,7 +202,7 @@ class Search:
         for output in found.outputs.values():
             if isinstance(output, Sketch) and (np.abs(output.sums) > largest).any():
                 return None
-        return replace(case, expected=found.outputs, tolerances=found.tolerances)
+        return replace(case, expected=found.outputs, tolerances=found.tolerances, choices=found.choices)
 
     def _judged(self, case: Case) -> laws.Measured | None:
         """The outputs of a case that passes in all of them; None where a law can say nothing."""
@@ -218,8 +218,9 @@ class Search:
         self.statistics.by_function[name] = self.statistics.by_function.get(name, 0) + 1
         measured: dict[str, tuple[Any, Any]] = {}
         complete = True
+        judged = judge(certified, dtype, answer)
         for output, expected in (certified.expected or {}).items():
-            verdict, _, comparison = judge(certified, dtype, output, answer)
+            verdict, _, comparison = judged[output]
             if verdict in FAILURES or verdict is Verdict.BELOW:
                 self._found(certified, output, _kind(verdict, comparison), comparison.message)
                 return None

@@ -76,7 +76,7 @@ def _case(draw: Draw, function: Function, dtype: str) -> Case:
     return Case(
         id=f"{function.name}/drawn/drawn", function=function, clause="G-1", level="required", why="drawn",
         dtypes=(dtype,), inputs=inputs, parameters=parameters, cotangent=cotangent, layout=layout,
-        wrt=function.wrt, expected=None, tolerances={}, variants=(), vacuous={},
+        wrt=function.wrt, expected=None, tolerances={}, variants=(), vacuous={}, choices=(),
         path=Path("drawn.yaml"), line=1,
         about="Found by lossproof fuzz.",
     )  # fmt: skip

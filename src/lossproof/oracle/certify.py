@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lossproof.case.expected import Expected, Sketch, Tolerance
+from lossproof.case.expected import DocumentedChoice, Expected, Sketch, Tolerance
 from lossproof.case.inputs import is_description, materialize, not_representable
 from lossproof.case.model import Case
 from lossproof.case.read import case_files, load_file
@@ -21,8 +21,10 @@ from lossproof.core.dtypes import FLOAT_TYPES
 from lossproof.core.text import display
 from lossproof.errors import InputError
 from lossproof.oracle.balls import require_flint
+from lossproof.oracle.choice import documented
 from lossproof.oracle.evaluate import evaluate
 from lossproof.oracle.render import Stored, render
+from lossproof.oracle.result import as_stored
 from lossproof.oracle.rewrite import replace, rewritten
 from lossproof.oracle.vacuity import passing_nonsense
 
@@ -53,8 +55,8 @@ def certify_case(case: Case) -> Certificate:
         case.id,
         case.path,
         case.line,
-        render(found.outputs, found.tolerances, case.function.integer_result),
-        tuple(_differences(case, found.outputs, found.tolerances)),
+        render(found.outputs, found.tolerances, case.function.integer_result, found.choices, case.dtypes),
+        (*_differences(case, found.outputs, found.tolerances), *_other_choices(case, found.choices)),
         tuple(_vacuous(case, found.nonsense)),
         found.elements,
     )
@@ -69,6 +71,8 @@ class Expectation:
     elements: int
     nonsense: dict[str, tuple[str, ...]]
     """By output, what passes that must not, with the dtype."""
+    choices: tuple[DocumentedChoice, ...] = ()
+    """The outcomes of other definitions (spec/choices.md), where they differ."""
 
 
 def expect(case: Case) -> Expectation:
@@ -80,9 +84,7 @@ def expect(case: Case) -> Expectation:
         LossproofError: the function has no definition, or python-flint is not installed.
     """
     found = evaluate(case)
-    outputs: dict[str, Expected] = {}
-    for name, output in found.items():
-        outputs[name] = output.array() if output.listed else output.sketch()
+    outputs = {name: as_stored(output) for name, output in found.items()}
     exact = case.function.integer_result or not any(name in FLOAT_TYPES for name in case.dtypes)
     tolerances = {} if exact else {name: output.tolerance() for name, output in found.items()}
     nonsense = {
@@ -94,7 +96,14 @@ def expect(case: Case) -> Expectation:
         for name, bound in tolerances.items()
     }
     elements = sum(len(output.exact) for output in found.values())
-    return Expectation(outputs, tolerances, elements, {name: text for name, text in nonsense.items() if text})
+    choices = [] if exact else list(documented(case, outputs, tolerances))
+    return Expectation(
+        outputs,
+        tolerances,
+        elements + sum(count for _, count in choices),
+        {name: text for name, text in nonsense.items() if text},
+        tuple(choice for choice, _ in choices),
+    )
 
 
 def _check_described(case: Case) -> None:
@@ -132,6 +141,28 @@ def _differences(
     bounds = case.tolerances
     if bounds.keys() != tolerances.keys() or any(not bounds[n].same_as(t) for n, t in tolerances.items()):
         yield "tolerances differ from the derived ones"
+
+
+def _other_choices(case: Case, choices: Sequence[DocumentedChoice]) -> Iterable[str]:
+    if case.expected is None:
+        return
+    stored, right = ({choice.name: choice for choice in some} for some in (case.choices, choices))
+    for name in sorted(stored.keys() | right.keys()):
+        if name not in right:
+            yield f"choice {name} is stored, and makes no difference here"
+        elif name not in stored:
+            yield f"choice {name} is missing"
+        elif not _same_choice(stored[name], right[name]):
+            yield f"choice {name} differs from the oracle's"
+
+
+def _same_choice(stored: DocumentedChoice, right: DocumentedChoice) -> bool:
+    return (
+        stored.dtypes == right.dtypes
+        and stored.expected.keys() == right.expected.keys()
+        and all(_same(stored.expected[name], item) for name, item in right.expected.items())
+        and all(stored.tolerances[name].same_as(bound) for name, bound in right.tolerances.items())
+    )
 
 
 def _vacuous(case: Case, nonsense: dict[str, tuple[str, ...]]) -> Iterable[str]:

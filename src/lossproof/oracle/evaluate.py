@@ -8,22 +8,26 @@ from lossproof.case.inputs import materialize
 from lossproof.case.model import Case
 from lossproof.core.dtypes import FLOAT_TYPES, FloatType
 from lossproof.oracle.balls import Undecided, ctx, require_flint
-from lossproof.oracle.definition import Arguments, Outputs
+from lossproof.oracle.definition import Arguments, Evaluate, Outputs
 from lossproof.oracle.definitions import definition
 
 # The first fills two words of 64 bits, with room for the guard bits of the elementary functions.
 FIRST_PRECISION, LAST_PRECISION = 120, 120 * 2**6
 
 
-def evaluate(case: Case) -> Outputs:
+def evaluate(case: Case, by: Evaluate | None = None) -> Outputs:
     """Certified outputs of a case: ``value`` and, where it is defined, ``gradients.<array>``.
+
+    Args:
+        case: its inputs, parameters and dtypes.
+        by: a definition of the field's own (spec/choices.md) in the place of the specification's.
 
     Raises:
         ArithmeticError: an element stays undecided at the highest precision.
         LossproofError: the function has no definition, or python-flint is not installed.
     """
     require_flint()
-    defined = definition(case.function.name)
+    formula = definition(case.function.name).evaluate if by is None else by
     cotangent = None if case.cotangent is None else materialize(case.cotangent, integer=False)
     wanted = {"value", *(f"gradients.{name}" for name in case.wrt)}
     arguments = Arguments(case.parameters, cotangent, _coarsest(case), wanted)
@@ -33,7 +37,7 @@ def evaluate(case: Case) -> Outputs:
         try:
             # Bounds, which are floats, may leave float64's range; Output.tolerance refuses them.
             with np.errstate(over="ignore", invalid="ignore"):
-                outputs = defined.evaluate(case.exact_arrays, arguments)
+                outputs = formula(case.exact_arrays, arguments)
             break
         except Undecided:
             precision *= 2

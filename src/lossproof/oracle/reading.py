@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from lossproof.case.expected import Variant
+from lossproof.case.expected import RAISES_ON_NAN, Variant
 from lossproof.core.dtypes import FLOAT_TYPES, FloatType
 
 Array = npt.NDArray[Any]
@@ -21,8 +21,8 @@ Parameters = Mapping[str, Any]
 class Reading:
     """The clause of a call; ``defined`` is False where the specification is silent.
 
-    ``raises`` and ``infinite`` name permitted variants; where ``gradients`` is False none are
-    specified.
+    ``raises`` and ``infinite`` name permitted variants, ``nan`` says that what raises is a NaN (CH-9);
+    where ``gradients`` is False none are specified.
     """
 
     clause: str
@@ -30,12 +30,13 @@ class Reading:
     defined: bool = True
     raises: bool = False
     infinite: bool = False
+    nan: bool = False
     gradients: bool = True
 
     def variants(self) -> tuple[Variant, ...]:
         found = []
         if self.raises:
-            found.append(Variant("raises", raises=True))
+            found.append(Variant(RAISES_ON_NAN if self.nan else "raises", raises=True))
         if self.infinite:
             found.append(Variant("infinite", outputs={"value": np.array(np.inf)}))
         return tuple(found)

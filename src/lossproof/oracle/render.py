@@ -4,28 +4,45 @@ from __future__ import annotations
 
 import math
 import textwrap
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from lossproof.case.expected import Expected, Sketch, Tolerance
+from lossproof.case.expected import DocumentedChoice, Expected, Sketch, Tolerance
 from lossproof.oracle.describe import LISTED_ELEMENTS, description
 
 # Arrays of up to so many elements are listed whatever they hold.
 LISTED = 16
 
 Stored = Mapping[str, tuple[str, ...]]
-"""The lines of the fields ``expected`` and, where there are tolerances, ``tolerance``; at no indentation."""
+"""The lines of the fields ``expected`` and, where there are any, ``tolerance`` and ``choices``; at no
+indentation."""
 
 
-def render(expected: Mapping[str, Expected], tolerances: Mapping[str, Tolerance], integer: bool) -> Stored:
-    """What a case stores of its outputs; ``integer`` says that they are integers."""
+def render(
+    expected: Mapping[str, Expected],
+    tolerances: Mapping[str, Tolerance],
+    integer: bool,
+    choices: Sequence[DocumentedChoice] = (),
+    dtypes: Sequence[str] = (),
+) -> Stored:
+    """What a case of these dtypes stores of its outputs; ``integer`` says that they are integers."""
     fields = {"expected": tuple(_expected(expected, integer))}
     if tolerances:
         fields["tolerance"] = tuple(_tolerances(tolerances))
+    if choices:
+        fields["choices"] = ("choices:", *(line for choice in choices for line in _choice(choice, dtypes)))
     return fields
+
+
+def _choice(choice: DocumentedChoice, dtypes: Sequence[str]) -> Iterator[str]:
+    yield f"  {choice.name}:"
+    if choice.dtypes != tuple(dtypes):
+        yield f"    dtypes: [{', '.join(choice.dtypes)}]"
+    for line in (*_expected(choice.expected, False), *_tolerances(choice.tolerances)):
+        yield f"    {line}"
 
 
 def _expected(expected: Mapping[str, Expected], integer: bool) -> Iterator[str]:

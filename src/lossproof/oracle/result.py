@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from lossproof.case.expected import Sketch, Tolerance, block_slices, sampled
+from lossproof.case.expected import Expected, Sketch, Tolerance, block_slices, sampled
 from lossproof.case.random import signs
 from lossproof.oracle.balls import Quantity, Undecided, nearest
 from lossproof.oracle.bounds import Bound, Floats
@@ -106,6 +106,11 @@ class Output:
         u, a, h = (np.where(held, 0.0, part) for part in parts)
         # An expectation that is 0 only because float64 ends there keeps its allowance of subnormals.
         return np.where(~held & (h > 0), np.maximum(u, TINY), u), a, h
+
+
+def as_stored(output: Output) -> Expected:
+    """What a case stores of an output: its elements or, where they are many, sums and a sample."""
+    return output.array() if output.listed else output.sketch()
 
 
 def integers(values: npt.NDArray[Any]) -> Output:

@@ -29,7 +29,7 @@ from lossproof.errors import InputError
 from lossproof.oracle.render import Stored
 
 # What the oracle writes, in the order in which it is stored.
-CERTIFIED = ("expected", "tolerance")
+CERTIFIED = ("expected", "tolerance", "choices")
 _BREAK = re.compile("\r\n|[\n\r\x85\u2028\u2029]")
 
 
@@ -266,8 +266,8 @@ def _verify(path: Path, old: str, new: str, stored: Mapping[str, Stored]) -> Non
         if name != other or _meaning(again, ()) != _due(path, node, stored.get(name)):
             raise InputError(
                 display(path), node.start_mark.line + 1,
-                f"case {name!r}: certify --write would change more of it than expected and tolerance; "
-                "write each of its fields as `name: value` on a line of its own",
+                f"case {name!r}: certify --write would change more of it than expected, tolerance and "
+                "choices; write each of its fields as `name: value` on a line of its own",
             )  # fmt: skip
     same_cases = [name for name, _ in _cases(before)] == [name for name, _ in _cases(after)]
     if not same_cases or _meaning(before, ("cases",)) != _meaning(after, ("cases",)):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Any
 
@@ -14,8 +14,8 @@ from lossproof.adapter import Adapter
 from lossproof.case.expected import Expected, Sketch, Tolerance
 from lossproof.case.inputs import is_description
 from lossproof.case.model import Case
-from lossproof.core.dtypes import FLOAT_TYPES
-from lossproof.engine.proof import valid
+from lossproof.core.dtypes import FLOAT_TYPES, HALF_TYPES
+from lossproof.engine.proof import valid, value_dtypes
 from lossproof.isolation.remote import RemoteAdapter
 from lossproof.repro import literal, loader
 from lossproof.repro.embed import Embedded, embed
@@ -106,7 +106,7 @@ def _main(case: Case, embedded: Embedded, arguments: str, dtype: str) -> Iterato
     yield "import numpy as np"
     yield ""
     yield "from lossproof.adapter import Call"
-    yield "from lossproof.case.expected import Sketch, Tolerance, Variant"
+    yield "from lossproof.case.expected import DocumentedChoice, Sketch, Tolerance, Variant"
     yield "from lossproof.case.inputs import materialize"
     yield "from lossproof.core.layout import laid_out"
     yield "from lossproof.core.dtypes import numpy_dtype"
@@ -123,14 +123,8 @@ def _main(case: Case, embedded: Embedded, arguments: str, dtype: str) -> Iterato
     yield ""
     yield "# What the definition says, rounded to float64, and how far off an output may be:"
     yield "# u unit roundoffs of the dtype, a of what it sums in, and eta of its smallest numbers."
-    yield "expected = {"
-    for name, item in case.expected.items():
-        yield from literal.wrapped(f"    {name!r}: {_expected(item)},")
-    yield "}"
-    yield "tolerances = {"
-    for name, bound in case.tolerances.items():
-        yield from literal.wrapped(f"    {name!r}: {_tolerance(bound)},")
-    yield "}"
+    yield from _outcome("expected = {", case.expected, "}")
+    yield from _outcome("tolerances = {", case.tolerances, "}")
     yield "variants = [  # what is permitted, too"
     for variant in case.variants:
         yield f"    Variant({variant.name!r}, raises={variant.raises!r}, outputs={{"
@@ -138,17 +132,39 @@ def _main(case: Case, embedded: Embedded, arguments: str, dtype: str) -> Iterato
             yield from literal.wrapped(f"        {name!r}: {literal.array(values)},")
         yield "    }),"
     yield "]"
+    yield "choices = [  # and what is as a whole: another definition that the field documents"
+    for choice in case.choices:
+        if dtype in choice.dtypes:
+            yield f"    DocumentedChoice({choice.name!r}, ({dtype!r},), {{"
+            yield from _outcome(None, choice.expected, "    }, {")
+            yield from _outcome(None, choice.tolerances, "    }),")
+    yield "]"
     yield "answer = answer_to(adapter, bind, list(expected))"
     if refusable:
         yield ""
         yield "# An error is permitted only of a backend that answers a valid call."
         yield from _bind("bind_valid", valid(case), dtype)
         yield ""
-        shape, integer = case.expected["value"].shape, case.function.integer_result
-        call = f"lacking(adapter, bind_valid, {shape!r}, {dtype!r}, {integer!r})"
+        shape, dtypes = case.expected["value"].shape, value_dtypes(case, dtype)
+        call = f"lacking(adapter, bind_valid, {shape!r}, {dtypes!r})"
         yield f"answer = proven(answer, variants, lambda: {call})"
-    judging = f"dtype={dtype!r}, level={case.level!r}, variants=variants"
+    judging = f"dtype={dtype!r}, level={case.level!r}, variants=variants, choices=choices"
+    if case.function.widens and dtype in HALF_TYPES:
+        judging += ", widens=True"
     yield f"return report(answer, expected, tolerances, {judging})"
+
+
+def _outcome(
+    opening: str | None, outputs: Mapping[str, Expected] | Mapping[str, Tolerance], closing: str
+) -> Iterator[str]:
+    """Lines of a mapping of outputs, in the place of ``{…}``."""
+    indent = "    " if opening is not None else "        "
+    if opening is not None:
+        yield opening
+    for name, item in outputs.items():
+        text = _tolerance(item) if isinstance(item, Tolerance) else _expected(item)
+        yield from literal.wrapped(f"{indent}{name!r}: {text},")
+    yield closing
 
 
 def _bind(name: str, case: Case, dtype: str) -> Iterator[str]:

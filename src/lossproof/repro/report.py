@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from lossproof.case.expected import Expected, Sketch, Tolerance, Variant
+from lossproof.case.expected import DocumentedChoice, Expected, Sketch, Tolerance, Variant
 from lossproof.core.verdicts import Verdict
 from lossproof.engine.answer import Answer
-from lossproof.engine.verdict import judge_output
+from lossproof.engine.verdict import judge_outputs
 
 RIGHT = frozenset({Verdict.PASS, Verdict.VARIANT})
 
@@ -23,6 +23,8 @@ def report(
     dtype: str,
     level: str,
     variants: Sequence[Variant] = (),
+    choices: Sequence[DocumentedChoice] = (),
+    widens: bool = False,
 ) -> int:
     """Print each output's verdict, what came and what is due.
 
@@ -31,10 +33,12 @@ def report(
         support is neither.
     """
     found = []
+    judged = judge_outputs(
+        answer, expected, tolerances,
+        dtype=dtype, level=level, variants=variants, choices=choices, widens=widens,
+    )  # fmt: skip
     for output, due in expected.items():
-        verdict, variant, comparison = judge_output(
-            answer, output, due, tolerances.get(output), dtype=dtype, level=level, variants=variants
-        )
+        verdict, variant, comparison = judged[output]
         found.append(verdict)
         name = f"{verdict} ({variant})" if variant else str(verdict)
         print(f"{output}: {name}" + (f": {comparison.message}" if comparison.message else ""))
@@ -45,8 +49,8 @@ def report(
                 got = due.of(got)
             print("  got      " + _text(got))
             print("  expected " + _text(due.sums if isinstance(due, Sketch) else due))
-    judged = [verdict for verdict in found if verdict is not Verdict.UNSUPPORTED]
-    return 0 if judged and RIGHT.issuperset(judged) else 1
+    given = [verdict for verdict in found if verdict is not Verdict.UNSUPPORTED]
+    return 0 if given and RIGHT.issuperset(given) else 1
 
 
 def _text(array: Any) -> str:

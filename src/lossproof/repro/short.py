@@ -15,7 +15,9 @@ from lossproof.adapter import Adapter
 from lossproof.case.expected import Sketch, Tolerance
 from lossproof.case.inputs import materialize, shape_of
 from lossproof.case.model import Case
-from lossproof.core.dtypes import FLOAT_TYPES, FloatType
+from lossproof.core.dtypes import FLOAT_TYPES, HALF_TYPES, FloatType
+from lossproof.engine.call import ask
+from lossproof.engine.judge import choices_shown
 from lossproof.repro import literal
 from lossproof.repro.embed import Owned
 from lossproof.repro.expression import Expression, expression
@@ -40,7 +42,9 @@ def short_script(case: Case, adapter: Adapter, dtype: str) -> str | None:
     laid out in memory in a certain way, and where other outcomes are permitted.
     """
     framework = framework_of(type(adapter))
-    if framework is None or case.variants or case.layout:
+    if framework is None or case.variants or choices_shown(case, dtype) or case.layout:
+        return None
+    if case.function.widens and dtype in HALF_TYPES and _widened(case, adapter, dtype):
         return None
     given = _Given.of(case, dtype)
     call = None if given is None else _call(case, adapter, given)
@@ -63,6 +67,12 @@ def short_script(case: Case, adapter: Adapter, dtype: str) -> str | None:
         if len(lines) <= MAX_LINES and max(map(len, lines)) <= MAX_WIDTH:
             return "\n".join(lines) + "\n"
     return None
+
+
+def _widened(case: Case, adapter: Adapter, dtype: str) -> bool:
+    """Whether the value comes in float32, which is judged otherwise."""
+    value = ask(adapter, case, dtype).outputs.get("value")
+    return value is not None and value.dtype == np.float32
 
 
 def _openings(case: Case, adapter: Adapter, dtype: str) -> Iterator[tuple[str, list[str]]]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from lossproof.core.text import counted, shortened
 from lossproof.core.verdicts import FAILURES, Verdict
 from lossproof.engine.record import Record
+from lossproof.results.choices import Choices
 from lossproof.results.gate import Gate
 
 _WORTH_LISTING = {Verdict.DEVIATION, Verdict.BELOW, Verdict.UNSUPPORTED} | FAILURES
@@ -34,6 +35,7 @@ class Tally:
     listed: list[Record] = field(default_factory=list)
     reasons: Counter[str] = field(default_factory=Counter)
     """Why outputs were not judged, and how many."""
+    choices: Choices = field(default_factory=Choices)
     failures: int = 0
     tolerated: int = 0
 
@@ -43,6 +45,7 @@ class Tally:
             self.functions.setdefault(name, Counter())[verdict] += 1
             if verdict in _RIGHT and record.share_used:
                 self.worst_share[name] = max(self.worst_share.get(name, 0.0), record.share_used)
+            self.choices.add(record, record.choices)
             if verdict in UNJUDGED:
                 self.reasons[record.message] += 1
             failing = self.gate.fails(record)

@@ -21,10 +21,12 @@ from lossproof.core.functions import FUNCTIONS
 from lossproof.core.resources import folder
 from lossproof.core.validate import load
 from lossproof.core.verdicts import Verdict
+from lossproof.engine.judge import choices_shown
 from lossproof.engine.record import Record
 from lossproof.errors import InputError
 from lossproof.registry.deviations import load_deviations
 from lossproof.registry.find import BUILTIN
+from lossproof.results.choices import Choices, Made
 from lossproof.results.file import Results, ResultsFile, read_json
 from lossproof.results.gate import SEVERITY
 from lossproof.site.edges import EdgeCase, edge_cases
@@ -115,6 +117,18 @@ class Site:
             words = self.observed.get(_stem(column.name), {}).get(record.deviation)
             return words or record.message.removeprefix(f"{record.deviation}: ")
         return record.message
+
+    @cached_property
+    def choices(self) -> dict[Column, list[Made]]:
+        """By backend, the documented choices that it makes, in the cases that lossproof carries."""
+        found = {}
+        for column in self.columns:
+            counted = Choices()
+            for record in self.records[column]:
+                case = self.cases.get(record.case)
+                counted.add(record, record.choices if case is None else choices_shown(case, record.dtype))
+            found[column] = list(counted)
+        return {column: made for column, made in found.items() if made}
 
     @cached_property
     def edge_cases(self) -> list[EdgeCase]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 
@@ -46,7 +47,7 @@ def _read_probabilities(arrays: Arrays, parameters: Parameters, dtype: FloatType
             return INVALID_TARGET
         return Reading("BCE-4", raises=True, infinite=True, gradients=False)
     if nan(p, y):
-        return Reading("BCE-13", raises=True, gradients=gradients)
+        return Reading("BCE-13", raises=True, nan=True, gradients=gradients)
     if certain.any():
         return Reading("BCE-3", gradients=gradients)
     if ((p == 0) | (p == 1)).any():
@@ -56,9 +57,16 @@ def _read_probabilities(arrays: Arrays, parameters: Parameters, dtype: FloatType
 
 @define("binary_cross_entropy", _read_probabilities, symmetric=True)
 def _binary_cross_entropy(arrays: Inputs, arguments: Arguments) -> Outputs:
+    return loss_of_probabilities(arrays, arguments, BinaryCrossEntropy)
+
+
+def loss_of_probabilities(
+    arrays: Inputs, arguments: Arguments, cost: Callable[..., BinaryCrossEntropy]
+) -> Outputs:
+    """Value and gradient of a loss that adds up what ``cost`` says of each element."""
     p = arrays["probabilities"]
     weight = arguments.array("weight", p.shape)
-    loss = BinaryCrossEntropy(p.ravel(), arrays["target"].ravel(), weight)
+    loss = cost(p.ravel(), arrays["target"].ravel(), weight)
     return _outputs(loss, "probabilities", arguments, p.shape)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,6 +35,18 @@ from lossproof.oracle.reduction import element_shares, reduce_elements
 from lossproof.oracle.result import Output
 from lossproof.oracle.rows import Back, row_sums, rows_of, without
 
+Cost = Callable[[Floats, Floats], tuple[Balls, Bound]]
+Gradient = Callable[[Floats, Floats, Balls, tuple[int, ...]], Output]
+Smoother = Callable[[float, float, int], Quantity]
+
+
+def smooth(target: float, smoothing: float, classes: int) -> Quantity:
+    """A target with label smoothing over all classes (CE-11)."""
+    if not smoothing:
+        return target
+    epsilon = arb(smoothing)
+    return (1 - epsilon) * target + epsilon / classes
+
 
 def _read_probabilities(arrays: Arrays, parameters: Parameters, dtype: FloatType) -> Reading:
     p, y = arrays["probabilities"], arrays["target"]
@@ -59,15 +72,20 @@ def _unspecified(target: Array) -> bool:
 
 @define("cross_entropy", _read_probabilities, symmetric=True)
 def _cross_entropy(arrays: Inputs, arguments: Arguments) -> Outputs:
+    return loss_of_rows(arrays, arguments, cross_entropy_rows, cross_entropy_gradient)
+
+
+def loss_of_rows(arrays: Inputs, arguments: Arguments, cost: Cost, gradient: Gradient) -> Outputs:
+    """Value and gradient of a loss that adds up what ``cost`` says of each row of probabilities."""
     x = arrays["probabilities"]
     p, back = rows_of(x, arguments["axis"])
     y, _ = rows_of(arrays["target"], arguments["axis"])
-    costs, bound = cross_entropy_rows(p, y)
+    costs, bound = cost(p, y)
     shape = without(x.shape, arguments["axis"])
     outputs = {"value": reduce_elements(costs, bound, arguments["reduction"], shape)}
     if arguments.wants("gradients.probabilities") and (len(costs) or arguments["reduction"] != "mean"):
         shares = element_shares(len(costs), arguments["reduction"], arguments.cotangent)
-        outputs["gradients.probabilities"] = back(cross_entropy_gradient(p, y, shares, p.shape))
+        outputs["gradients.probabilities"] = back(gradient(p, y, shares, p.shape))
     return outputs
 
 
@@ -104,6 +122,11 @@ def _infinite(rows: Array) -> Reading:
     symmetric=True, shift_invariant=True, composed=("softmax", "cross_entropy"),
 )  # fmt: skip
 def _softmax_cross_entropy(arrays: Inputs, arguments: Arguments) -> Outputs:
+    return dense_loss(arrays, arguments, smooth, 3.0)
+
+
+def dense_loss(arrays: Inputs, arguments: Arguments, smoother: Smoother, roundings: float) -> Outputs:
+    """Value and gradient with targets smoothed by ``smoother``, which takes so many roundings."""
     x = arrays["logits"]
     flat, back = rows_of(x, arguments["axis"])
     y, _ = rows_of(arrays["target"], arguments["axis"])
@@ -113,12 +136,12 @@ def _softmax_cross_entropy(arrays: Inputs, arguments: Arguments) -> Outputs:
     target = column(np.where(invalid[:, None], 0.0, y))
     loss = CrossEntropy(
         Rows(flat, arguments.coarsest),
-        Balls([_smooth(t, smoothing, classes) for t in target.values], target.at),
+        Balls([smoother(t, smoothing, classes) for t in target.values], target.at),
         np.ones(count, bool),
         invalid,
         np.ones(count),
         arguments["reduction"],
-        extra=3.0 * bool(smoothing),
+        extra=roundings * bool(smoothing),
     )
     row_shape = without(x.shape, arguments["axis"])
     return losses(loss, "logits", arguments, back, row_shape)
@@ -145,9 +168,16 @@ def _ignored(arrays: Arrays, parameters: Parameters) -> Array:
     symmetric=True, shift_invariant=True, ignored=_ignored, one_hot="softmax_cross_entropy",
 )  # fmt: skip
 def _sparse_softmax_cross_entropy(arrays: Inputs, arguments: Arguments) -> Outputs:
+    return sparse_loss(arrays, arguments, arguments["ignore_index"], smooth, 3.0)
+
+
+def sparse_loss(
+    arrays: Inputs, arguments: Arguments, ignored: int | None, smoother: Smoother, roundings: float
+) -> Outputs:
+    """Value and gradient with one label ignored, and targets smoothed by ``smoother``."""
     flat, back = rows_of(arrays["logits"], arguments["axis"])
     labels = arrays["labels"]
-    dropped = _dropped(labels, arguments["ignore_index"])
+    dropped = _dropped(labels, ignored)
     weight = arguments.array("weight", (flat.shape[1],))
     loss = label_loss(
         flat,
@@ -157,6 +187,8 @@ def _sparse_softmax_cross_entropy(arrays: Inputs, arguments: Arguments) -> Outpu
         arguments.coarsest,
         weight,
         arguments["label_smoothing"],
+        smoother=smoother,
+        roundings=roundings,
     )
     return losses(loss, "logits", arguments, back, labels.shape)
 
@@ -219,6 +251,8 @@ def label_loss(
     weight: Floats | None = None,
     smoothing: float = 0.0,
     scale: float = 1.0,
+    smoother: Smoother = smooth,
+    roundings: float = 3.0,
 ) -> CrossEntropy:
     """Cross entropy of rows against integer labels; ``dropped`` rows contribute nothing."""
     count, classes = flat.shape
@@ -226,7 +260,7 @@ def label_loss(
     valid = (label >= 0) & (label < classes)
     one_hot = np.zeros((count, classes), dtype=np.int64)
     one_hot[valid, label[valid]] = 1
-    target = Balls([_smooth(t, smoothing, classes) for t in (0.0, 1.0)] if classes else [], one_hot.ravel())
+    target = Balls([smoother(t, smoothing, classes) for t in (0.0, 1.0)] if classes else [], one_hot.ravel())
     divisors = np.ones(count)
     if weight is not None:
         weights = column(np.broadcast_to(weight, (count, classes)))
@@ -234,7 +268,7 @@ def label_loss(
         divisors[valid & kept] = weight[label[valid & kept]]
     # What is dropped may hold anything; its softmax is not needed.
     rows = Rows(np.where(kept[:, None], flat, 0.0), coarsest)
-    extra = 3.0 * bool(smoothing) + 1.0 * (weight is not None)
+    extra = roundings * bool(smoothing) + 1.0 * (weight is not None)
     return CrossEntropy(rows, target, kept, ~valid, divisors, reduction, extra, scale)
 
 
@@ -251,13 +285,6 @@ def losses(
     if arguments.wants(f"gradients.{name}") and not (loss.empty and loss.reduction == "mean"):
         outputs[f"gradients.{name}"] = back(loss.gradient(arguments.cotangent, loss.rows.p.shape))
     return outputs
-
-
-def _smooth(target: float, smoothing: float, classes: int) -> Quantity:
-    if not smoothing:
-        return target
-    epsilon = arb(smoothing)
-    return (1 - epsilon) * target + epsilon / classes
 
 
 def cross_entropy_rows(p: Floats, target: Floats) -> tuple[Balls, Bound]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from lossproof.core.dtypes import FloatType
@@ -27,7 +29,7 @@ from lossproof.oracle.reduction import element_shares, reduce_elements
 from lossproof.oracle.result import Output, integers
 
 
-def _own(arrays: Arrays, name: str) -> tuple[Array, Array, Array]:
+def own_masks(arrays: Arrays, name: str) -> tuple[Array, Array, Array]:
     """Where class ids are positive, the masks of their own classes, and their target masks."""
     ids = arrays["target_class_ids"]
     positive = ids > 0
@@ -42,21 +44,21 @@ def _invalid(arrays: Arrays, name: str) -> bool:
 def _read_probabilities(arrays: Arrays, parameters: Parameters, dtype: FloatType) -> Reading:
     if _invalid(arrays, "pred_masks"):
         return Reading("MRC-10", raises=True, gradients=False)
-    positive, p, y = _own(arrays, "pred_masks")
+    positive, p, y = own_masks(arrays, "pred_masks")
     if not positive.any():
         return Reading("MRC-4")
     gradients = not negative_zero(p) and not steep(p, dtype)
     if outside(p):
         return SILENT
     if nan(p, y):
-        return Reading("MRC-9", raises=True, gradients=gradients)
+        return Reading("MRC-9", raises=True, nan=True, gradients=gradients)
     return Reading("MRC-9" if ((p == 0) | (p == 1)).any() else "MRC-2", gradients=gradients)
 
 
 def _read_logits(arrays: Arrays, parameters: Parameters, dtype: FloatType) -> Reading:
     if _invalid(arrays, "mask_logits"):
         return Reading("MRC-10", raises=True, gradients=False)
-    positive, x, y = _own(arrays, "mask_logits")
+    positive, x, y = own_masks(arrays, "mask_logits")
     if not positive.any():
         return Reading("MRC-4")
     if np.isinf(x).any():
@@ -86,20 +88,21 @@ def _ignored(name: str) -> Ignored:
 
 @define("mask_rcnn_mask_loss", _read_probabilities, ignored=_ignored("pred_masks"))
 def _mask_rcnn_mask_loss(arrays: Inputs, arguments: Arguments) -> Outputs:
-    return _mask_loss(arrays, arguments, "pred_masks", BinaryCrossEntropy)
+    return mask_loss(arrays, arguments, "pred_masks", BinaryCrossEntropy)
 
 
 @define("mask_rcnn_mask_loss_with_logits", _read_logits, ignored=_ignored("mask_logits"))
 def _mask_rcnn_mask_loss_with_logits(arrays: Inputs, arguments: Arguments) -> Outputs:
-    return _mask_loss(arrays, arguments, "mask_logits", SigmoidCrossEntropy)
+    return mask_loss(arrays, arguments, "mask_logits", SigmoidCrossEntropy)
 
 
-def _mask_loss(
+def mask_loss(
     arrays: Inputs,
     arguments: Arguments,
     name: str,
-    cost: type[BinaryCrossEntropy] | type[SigmoidCrossEntropy],
+    cost: Callable[..., BinaryCrossEntropy | SigmoidCrossEntropy],
 ) -> Outputs:
+    """Value and gradient of the mean over the pixels that count of what ``cost`` says of each."""
     masks, ids, target = arrays[name], arrays["target_class_ids"], arrays["target_masks"]
     classes = masks.shape[-1]
     positions: list[int] = []

@@ -7,8 +7,8 @@ import math
 import numpy as np
 
 from lossproof.core.dtypes import FloatType
-from lossproof.oracle.balls import total
-from lossproof.oracle.bounds import Floats, rounding
+from lossproof.oracle.balls import NAN, total
+from lossproof.oracle.bounds import Bound, Floats, rounding
 from lossproof.oracle.cross_entropy_rows import CrossEntropy
 from lossproof.oracle.definition import Arguments, Inputs, Outputs, define
 from lossproof.oracle.definitions.cross_entropy import (
@@ -34,19 +34,19 @@ def _pspnet_resize_labels(arrays: Inputs, arguments: Arguments) -> Outputs:
     return {"value": integers(resize_nearest(arrays["labels"], *arguments["size"]))}
 
 
-def _dropped(logits: Array, labels: Array, parameters: Parameters) -> tuple[Array, Array]:
+def dropped_pixels(logits: Array, labels: Array, parameters: Parameters) -> tuple[Array, Array]:
     """The labels resized to a head, and which of them are no class."""
     resized = resize_nearest(labels, *logits.shape[1:3])
     return resized, resized >= parameters["num_classes"]
 
 
 def _ignored(arrays: Arrays, parameters: Parameters) -> Array:
-    _, dropped = _dropped(arrays["logits"], arrays["labels"], parameters)
+    _, dropped = dropped_pixels(arrays["logits"], arrays["labels"], parameters)
     return np.broadcast_to(dropped[..., None], arrays["logits"].shape)
 
 
 def _read_head(logits: Array, labels: Array, parameters: Parameters, dtype: FloatType) -> Reading:
-    resized, dropped = _dropped(logits, labels, parameters)
+    resized, dropped = dropped_pixels(logits, labels, parameters)
     clauses = LabelClauses(plain="PSP-2", invalid="PSP-5", ignored="PSP-3", all_ignored="PSP-4")
     return read_labelled(logits, resized, ~dropped, {"reduction": "mean", **parameters}, dtype, clauses)
 
@@ -94,13 +94,18 @@ def _read_total(arrays: Arrays, parameters: Parameters, dtype: FloatType) -> Rea
 
 @define("pspnet_total_loss", _read_total, shift_invariant=True, ignored=_ignored)
 def _pspnet_total_loss(arrays: Inputs, arguments: Arguments) -> Outputs:
+    return total_loss(arrays, arguments, NAN)
+
+
+def total_loss(arrays: Inputs, arguments: Arguments, empty: float) -> Outputs:
+    """Value and gradients, where a head none of whose pixels counts has the loss ``empty``."""
     outputs: Outputs = {}
     parts: list[Output] = []
     for name, scale in (("logits", 1.0), ("aux_logits", float(arguments["aux_weight"]))):
         loss, back, _ = _pspnet_head(
             arrays[name], arrays["labels"], arguments["num_classes"], "mean", arguments.coarsest, scale
         )
-        parts.append(loss.value(()))
+        parts.append(Output((), [empty], Bound()) if loss.empty else loss.value(()))
         if arguments.wants(f"gradients.{name}") and not loss.empty:
             outputs[f"gradients.{name}"] = back(loss.gradient(arguments.cotangent, loss.rows.p.shape))
     main, auxiliary = parts
