@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from lossproof.case.model import Case
 from lossproof.core.dtypes import FloatType
-from lossproof.oracle.balls import NAN, Quantity, arb, nearest, sizes, total
-from lossproof.oracle.bounds import DIVISION, LOG, Bound, Floats, each, rounding, summing
+from lossproof.oracle.balls import NAN, Quantity, arb, nearest, total
+from lossproof.oracle.bounds import DIVISION, LOG, Bound, Floats, accumulating, each, rounding
 from lossproof.oracle.choice import choose
+from lossproof.oracle.columns import Balls, elementwise
 from lossproof.oracle.definition import Arguments, Inputs, Outputs
 from lossproof.oracle.definitions.binary_cross_entropy import BinaryCrossEntropy, loss_of_probabilities
 from lossproof.oracle.definitions.cross_entropy import dense_loss, loss_of_rows, smooth, sparse_loss
@@ -53,38 +52,36 @@ _SMALLEST_DIVISOR = float(np.float32(1e-12))
 class _Clamped(BinaryCrossEntropy):
     """y·min(−ln p, 100) + (1 − y)·min(−ln(1 − p), 100), with the gradient (p − y)/max(p(1 − p), 1e-12)."""
 
-    def costs(self) -> tuple[list[Quantity], Bound]:
-        exact: list[Quantity] = []
-        plain: list[float] = []
-        for p, y, w in zip(self.p, self.y, self.w, strict=True):
-            if math.isnan(y) or not 0 <= p <= 1:
-                exact.append(NAN)
-                plain.append(0.0)
-                continue
-            one, zero = _clamped_log(arb(p)), _clamped_log(1 - arb(p))
-            exact.append(arb(w) * (arb(y) * one + (1 - arb(y)) * zero))
-            # The plain form ln(1 − p) rounds 1 − p.
-            plain.append(w * (1 - y))
-        size = sizes(exact)
-        return exact, each((LOG + rounding(5)) * size + rounding(np.array(plain)) + Bound(h=2.0), size)
+    def costs(self) -> tuple[Balls, Bound]:
+        def cost(p: float, y: float, w: float) -> Quantity:
+            if not (0 <= y <= 1 and 0 <= p <= 1):
+                return NAN
+            return arb(w) * (arb(y) * _clamped_log(arb(p)) + (1 - arb(y)) * _clamped_log(1 - arb(p)))
 
-    def gradient(self, shares: Sequence[Quantity], shape: tuple[int, ...]) -> Output:
-        exact: list[Quantity] = []
-        cancelling: list[float] = []
-        for p, y, w, s in zip(self.p, self.y, self.w, shares, strict=True):
-            if math.isnan(y) or not 0 <= p <= 1:
-                exact.append(NAN)
-                cancelling.append(0.0)
-                continue
+        exact = elementwise(cost, *self.columns, self.weights)
+        # The plain form ln(1 − p) rounds 1 − p.
+        plain = np.where(self.valid, self.w * (1 - self.y), 0.0)
+        size = exact.sizes
+        return exact, each((LOG + rounding(5)) * size + rounding(plain) + Bound(h=2.0), size)
+
+    def gradient(self, shares: Balls, shape: tuple[int, ...]) -> Output:
+        def slope(p: float, y: float, w: float, s: Quantity) -> Quantity:
+            if not (0 <= y <= 1 and 0 <= p <= 1):
+                return NAN
             divisor = arb(p) * (1 - arb(p))
-            clamped = divisor < arb(_SMALLEST_DIVISOR)
-            scale = arb(w) * s
-            exact.append(scale * (arb(p) - arb(y)) / (arb(_SMALLEST_DIVISOR) if clamped else divisor))
-            # Elsewhere the slope may be formed as that of the definition is, whose quotients cancel.
-            parts = 0.0 if clamped or not 0 < y < 1 else y / p + (1 - y) / (1 - p)
-            cancelling.append(parts * abs(nearest(scale)))
-        size = sizes(exact)
-        bound = (rounding(4) + DIVISION * 2) * size + (rounding(2) + DIVISION) * np.array(cancelling)
+            if divisor < arb(_SMALLEST_DIVISOR):
+                divisor = arb(_SMALLEST_DIVISOR)
+            return arb(w) * s * (arb(p) - arb(y)) / divisor
+
+        exact = elementwise(slope, *self.columns, self.weights, shares)
+        p, y = self.p, self.y
+        # Elsewhere the slope may be formed as that of the definition is, whose quotients cancel.
+        soft = self.valid & (y > 0) & (y < 1) & (p * (1 - p) >= _SMALLEST_DIVISOR)
+        inside = np.where(soft, p, 0.5)
+        parts = np.where(soft, y / inside + (1 - y) / (1 - inside), 0.0)
+        cancelling = parts * np.abs(self.w * shares.rounded)
+        size = exact.sizes
+        bound = (rounding(4) + DIVISION * 2) * size + (rounding(2) + DIVISION) * cancelling
         return Output(shape, exact, bound + Bound(h=2 + size))
 
 
@@ -147,50 +144,45 @@ class _Clipped(BinaryCrossEntropy):
     """Binary cross entropy of probabilities clipped to [ε, 1 − ε]; the gradient is 0 where they are."""
 
     def __init__(
-        self,
-        p: Sequence[float],
-        y: Sequence[float],
-        w: Sequence[float] | None = None,
-        *,
-        epsilon: float,
-        coarsest: FloatType,
+        self, p: Floats, y: Floats, w: Floats | None = None, *, epsilon: float, coarsest: FloatType
     ) -> None:
         super().__init__(p, y, w)
         self.epsilon, self.coarsest = epsilon, coarsest
-        self.low, self.high = self._which(np.array(self.p))
+        self.low, self.high = p < epsilon, p > 1 - epsilon
 
-    def _which(self, p: Floats) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
-        return p < self.epsilon, p > 1 - self.epsilon
-
-    def costs(self) -> tuple[list[Quantity], Bound]:
-        inner, _ = BinaryCrossEntropy.costs(self._within())
+    def costs(self) -> tuple[Balls, Bound]:
         epsilon = arb(self.epsilon)
-        exact = list(inner)
-        rest = np.zeros(len(exact))
-        for i, (y, w) in enumerate(zip(self.y, self.w, strict=True)):
-            if math.isnan(y) or not (self.low[i] or self.high[i]):
-                rest[i] = 0.0 if math.isnan(nearest(inner[i])) else w * (1 - y)
-                continue
-            q = epsilon if self.low[i] else 1 - epsilon
-            exact[i] = arb(w) * (-arb(y) * q.log() - (1 - arb(y)) * (1 - q).log())
-            # The end of the range that is far from 0 is off by half a unit; what is left of it errs more.
-            far, near = (1 - y, y) if self.low[i] else (y, 1 - y)
-            lost = 1.0 if self.low[i] else _log_lost(self.epsilon, self.coarsest)
-            rest[i] = w * (0.5 * (1 + 4 * self.epsilon) * far + lost * near)
-        size = sizes(exact)
+
+        def cost(p: float, y: float, w: float) -> Quantity:
+            if math.isnan(p) or not 0 <= y <= 1:
+                return NAN
+            q = epsilon if p < self.epsilon else 1 - epsilon if p > 1 - self.epsilon else arb(p)
+            return arb(w) * (-arb(y) * q.log() - (1 - arb(y)) * (1 - q).log())
+
+        exact = elementwise(cost, *self.columns, self.weights)
+        # What is far from 0 at an end of the range is off by half a unit; what is left of it errs more.
+        far, near = np.where(self.low, [1 - self.y, self.y], [self.y, 1 - self.y])
+        lost = np.where(self.low, 1.0, _log_lost(self.epsilon, self.coarsest) if self.high.any() else 0.0)
+        clipped = 0.5 * (1 + 4 * self.epsilon) * far + lost * near
+        rest = self.w * np.where(self.low | self.high, clipped, 1 - self.y)
+        rest = np.where(np.isnan(exact.rounded), 0.0, rest)
+        size = exact.sizes
         return exact, each((LOG + rounding(5)) * size + rounding(rest) + Bound(h=2.0), size)
 
-    def gradient(self, shares: Sequence[Quantity], shape: tuple[int, ...]) -> Output:
-        inner = BinaryCrossEntropy.gradient(self._within(), shares, shape)
+    def gradient(self, shares: Balls, shape: tuple[int, ...]) -> Output:
         clipped = self.low | self.high
-        # Also under a target that is NaN: clipping passes nothing on.
-        exact = [0.0 if out else slope for slope, out in zip(inner.exact, clipped.tolist(), strict=True)]
+        # In the place of what is clipped, one that does no harm.
+        within = BinaryCrossEntropy(np.where(clipped, 0.5, self.p), self.y, self.w)
+        inner = within.gradient(shares, shape)
+        # 0 also under a target that is NaN: clipping passes nothing on.
+        slopes = zip(_each(inner.exact), clipped.tolist(), strict=True)
+        exact = [0.0 if out else slope for slope, out in slopes]
         return Output(shape, exact, inner.bound, clipped)
 
-    def _within(self) -> BinaryCrossEntropy:
-        """The elements that are not clipped; in the place of the others one that does no harm."""
-        p = np.where(self.low | self.high, 0.5, np.array(self.p))
-        return BinaryCrossEntropy(p.tolist(), self.y, self.w)
+
+def _each(balls: Balls) -> list[Quantity]:
+    """The elements one by one."""
+    return [balls.values[i] for i in balls.at.tolist()]
 
 
 def _log_lost(epsilon: float, coarsest: FloatType) -> float:
@@ -228,7 +220,7 @@ class _ClippedRows:
     def __init__(self, epsilon: float, normalised: bool, coarsest: FloatType) -> None:
         self.epsilon, self.normalised, self.coarsest = epsilon, normalised, coarsest
 
-    def costs(self, p: Floats, target: Floats) -> tuple[list[Quantity], Bound]:
+    def costs(self, p: Floats, target: Floats) -> tuple[Balls, Bound]:
         costs: list[Quantity] = []
         magnitude: list[float] = []
         shifted: list[float] = []
@@ -255,17 +247,18 @@ class _ClippedRows:
             shifted.append(shift)
         size = np.array(magnitude)
         size = np.where(np.isfinite(size), size, 0.0)
-        summed = summing(p.shape[1])
+        # In any order, and whatever terms are alike (T-3).
+        summed = accumulating(max(p.shape[1] - 1.0, 0.0))
         bound = (LOG + rounding(3) + summed) * size + Bound(np.array(shifted), np.array(accumulated), 2.0)
-        return costs, each(bound, size)
+        return Balls(costs), each(bound, size)
 
-    def gradient(self, p: Floats, target: Floats, shares: list[Quantity], shape: tuple[int, ...]) -> Output:
+    def gradient(self, p: Floats, target: Floats, shares: Balls, shape: tuple[int, ...]) -> Output:
         exact: list[Quantity] = []
         absent: list[bool] = []
         u: list[float] = []
         a: list[float] = []
         h: list[float] = []
-        for p_row, y_row, s in zip(p.tolist(), target.tolist(), shares, strict=True):
+        for p_row, y_row, s in zip(p.tolist(), target.tolist(), _each(shares), strict=True):
             quotients = self.quotients(p_row)
             counts = [y if not self.end(q) else 0.0 for q, y in zip(quotients, y_row, strict=True)]
             lost = [isinstance(q, float) or math.isnan(y) for q, y in zip(quotients, counts, strict=True)]
@@ -286,7 +279,7 @@ class _ClippedRows:
             ]
             through = abs(nearest(s * mass / sum_))
             spread = [size + through for size in own]
-            relative = self.relative(p_row) * 3 + rounding(6) + DIVISION * 3 + summing(len(p_row))
+            relative = self.relative(p_row) * 3 + rounding(6) + DIVISION * 3 + accumulating(len(p_row))
             exact += [NAN if gone else slope for slope, gone in zip(row, lost, strict=True)]
             absent += [size == 0 and not gone for size, gone in zip(spread, lost, strict=True)]
             u += [float(relative.u) * size for size in spread]
@@ -319,7 +312,7 @@ class _ClippedRows:
         sum_ = abs(math.fsum(row)) if all(map(math.isfinite, row)) else math.nan
         spread = math.fsum(map(abs, row)) / sum_ if sum_ else math.nan
         spread = spread if math.isfinite(spread) else 0.0
-        return DIVISION + rounding() + summing(len(row)) * spread
+        return DIVISION + rounding() + accumulating(len(row)) * spread
 
 
 def _clipped_rows(epsilon: float, normalised: bool, arrays: Inputs, arguments: Arguments) -> Outputs:
@@ -412,10 +405,11 @@ def _zero_of_a_head(arrays: Inputs, arguments: Arguments) -> Outputs:
 # -- CH-7: smoothing over the other classes ----------------------------------------------------
 
 
-def _over_others(target: list[Any], smoothing: float) -> list[Any]:
-    """1 − a for the true class, a/(C − 1) for each other one, of a one-hot row."""
-    a = arb(smoothing)
-    return [1 - a if t else a / (len(target) - 1) for t in target]
+def _over_others(target: float, smoothing: float, classes: int) -> Quantity:
+    """1 − a for the true class, a/(C − 1) for each other one."""
+    if not smoothing:
+        return target
+    return 1 - arb(smoothing) if target else arb(smoothing) / (classes - 1)
 
 
 def _roundings(arguments: Arguments) -> float:
