@@ -39,9 +39,10 @@ def read(x: Any, strides: tuple[int, ...], start: int = 0) -> Any:
 
 def _memory(x: Any) -> tuple[Any, int]:
     """The bytes of the memory that an array is a view of, and where in it the first element lies."""
-    owner = x
-    while isinstance(owner.base, np.ndarray):
-        owner = owner.base
+    owner, base = x, x.base
+    while base is not None:
+        # Between a view that as_strided makes and its array is an object that is no array.
+        owner, base = (base if isinstance(base, np.ndarray) else owner), getattr(base, "base", None)
     flat = owner.ravel(order="K") if owner.flags.forc else np.ascontiguousarray(owner).ravel()
     first = x.__array_interface__["data"][0] - owner.__array_interface__["data"][0]
     return flat.view(np.uint8), first
