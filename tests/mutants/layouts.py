@@ -13,14 +13,16 @@ from lossproof.core.functions import FUNCTIONS
 from .generated import Given, camel, generate
 from .registry import mutant
 
+# Bytes that memory is aligned to wherever NumPy gets some.
+VECTOR = 16
 TOPICS = ("layouts", "layout", "ordinary", "axis")
 
 
 def read(x: Any, strides: tuple[int, ...], start: int = 0) -> Any:
     """What lies in memory at other strides (in bytes), ``start`` bytes from the first element.
 
-    Reading goes around at the ends of the memory that belongs to the array, so that it is as defined as
-    it is wrong.
+    Beyond the memory that belongs to the array there are zeros, so that what is read is as defined as it
+    is wrong.
     """
     memory, first = _memory(x)
     if not memory.size:
@@ -29,15 +31,18 @@ def read(x: Any, strides: tuple[int, ...], start: int = 0) -> Any:
     for axis, (length, stride) in enumerate(zip(x.shape, strides, strict=True)):
         steps = np.arange(length) * stride
         offsets += steps.reshape([-1 if i == axis else 1 for i in range(x.ndim)])
-    places = (offsets[..., None] + np.arange(x.itemsize)) % memory.size
-    return np.ascontiguousarray(memory[places]).view(x.dtype)[..., 0]
+    places = offsets[..., None] + np.arange(x.itemsize)
+    inside = (places >= 0) & (places < memory.size)
+    found = np.where(inside, memory[np.where(inside, places, 0)], np.uint8(0))
+    return np.ascontiguousarray(found).view(x.dtype)[..., 0]
 
 
 def _memory(x: Any) -> tuple[Any, int]:
     """The bytes of the memory that an array is a view of, and where in it the first element lies."""
-    owner = x
-    while isinstance(owner.base, np.ndarray):
-        owner = owner.base
+    owner, base = x, x.base
+    while base is not None:
+        # Between a view that as_strided makes and its array is an object that is no array.
+        owner, base = (base if isinstance(base, np.ndarray) else owner), getattr(base, "base", None)
     flat = owner.ravel(order="K") if owner.flags.forc else np.ascontiguousarray(owner).ravel()
     first = x.__array_interface__["data"][0] - owner.__array_interface__["data"][0]
     return flat.view(np.uint8), first
@@ -79,9 +84,9 @@ def negative(x: Any) -> Any:
 
 
 def aligned(x: Any) -> Any:
-    """From the next lower address that a vector load can start at."""
-    off = x.__array_interface__["data"][0] % x.itemsize
-    return read(x, x.strides, -off) if off else x
+    """From the next lower address that a vector load can start at; the last elements are the first then."""
+    off = x.__array_interface__["data"][0] % VECTOR
+    return np.roll(x.ravel(), off // x.itemsize).reshape(x.shape) if x.flags.c_contiguous else x
 
 
 _BUGS: tuple[tuple[str, Callable[[Any], Any], str], ...] = (
@@ -100,7 +105,7 @@ _UPSTREAM = {("softmax", "AllStrides"): "https://github.com/ROCm/rocm-libraries/
 def _misread(name: str, how: Callable[[Any], Any]) -> Callable[[Given, Given], None]:
     def change(arrays: Given, parameters: Given) -> None:
         x = arrays[name]
-        if x.size and not (x.flags.c_contiguous and x.flags.aligned):
+        if x.size and not (x.flags.c_contiguous and x.__array_interface__["data"][0] % VECTOR == 0):
             arrays[name] = how(x)
 
     return change

@@ -85,7 +85,8 @@ def _broadcast(array: Array) -> Array:
     if not axes:
         raise ValueError("broadcast takes an axis along which all elements are equal")
     part = tuple(slice(1) if axis in axes else slice(None) for axis in range(array.ndim))
-    kept = np.ascontiguousarray(array[part])
+    # A copy: behind a view of the whole array lies what a reader that takes it for contiguous is due.
+    kept = array[part].copy()
     strides = [0 if axis in axes else kept.strides[axis] for axis in range(array.ndim)]
     # Unlike that of np.broadcast_to it may be written to, as frameworks demand of what they share.
     return np.lib.stride_tricks.as_strided(kept, array.shape, strides)
