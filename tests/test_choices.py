@@ -32,9 +32,9 @@ NO_DEVIATIONS = Deviations([], "", "", "")
 
 
 def showing(choice: str, functions: tuple[str, ...]) -> Iterator[tuple[Case, str]]:
-    """The cases that show a choice, in the dtypes in which they do."""
+    """The cases of the quick set that show a choice, in the dtypes in which they do."""
     for case in CASES:
-        if case.function.name in functions:
+        if case.function.name in functions and not case.thorough:
             yield from ((case, dtype) for dtype in case.dtypes if choice in choices_shown(case, dtype))
 
 
