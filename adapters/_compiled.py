@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Mapping
+from functools import cached_property
+from typing import Any, ClassVar
 
 from lossproof import Adapter, Call
 
 
 class Compiled(Adapter):
-    """An adapter whose ``step`` compiles a call; a single call is a step that is made once.
+    """An adapter whose ``step`` compiles a call; a single call is a step.
+
+    Calls that differ in their arrays only are one step, as in a program that compiles a loss once and
+    calls it on batch after batch: what is compiled for the same shapes and dtypes is compiled once.
 
     A subclass defines ``step``. What that returns is called as ``step(arrays)`` where ``wrt`` is empty,
     else as ``step(arrays, cotangent)`` with None for ones, and gives the result and the gradients.
     Where it subclasses an eager adapter as well, this class comes first.
     """
 
+    STEPS_KEPT: ClassVar[int] = 32
+    """How many of the last steps are kept; cases of one function follow each other."""
+
     def step(self, function: Call, wrt: tuple[str, ...]) -> Callable[..., Any]:
         raise NotImplementedError(f"{type(self).__name__} does not define step")
 
     def evaluate(self, function: Call, arrays: Mapping[str, Any]) -> Any:
-        return self.step(function, ())(arrays)
+        return self._kept_step(function, ())(arrays)
 
     def value_and_gradients(
         self,
@@ -30,5 +38,25 @@ class Compiled(Adapter):
         *,
         cotangent: Any = None,
     ) -> tuple[Any, Mapping[str, Any]]:
-        value, gradients = self.step(function, wrt)(arrays, cotangent)
+        value, gradients = self._kept_step(function, wrt)(arrays, cotangent)
         return value, gradients
+
+    @cached_property
+    def _steps(self) -> OrderedDict[Hashable, Callable[..., Any]]:
+        return OrderedDict()
+
+    def _kept_step(self, function: Call, wrt: tuple[str, ...]) -> Callable[..., Any]:
+        parameters = sorted((name, self._key(value)) for name, value in function.parameters.items())
+        key = (function.function, wrt, *parameters)
+        step = self._steps.pop(key, None) or self.step(function, wrt)
+        self._steps[key] = step
+        if len(self._steps) > self.STEPS_KEPT:
+            self._steps.popitem(last=False)
+        return step
+
+    def _key(self, value: Any) -> Hashable:
+        """What tells a parameter from others, as to a compiler: its type and every digit."""
+        if value is None or isinstance(value, (bool, int, float, str, tuple, list)):
+            return type(value).__name__, repr(value)
+        array = self.to_numpy(value)
+        return array.dtype.name, array.shape, array.tobytes()

@@ -170,6 +170,9 @@ class TorchCompileAdapter(Compiled, TorchAdapter):
         if not any(map(shutil.which, (os.environ.get("CXX", "g++"), "g++", "clang++"))):
             raise Unavailable("torch.compile needs a C++ compiler")
 
+    # The next step forgets what the last has compiled.
+    STEPS_KEPT = 0
+
     def step(self, function: Call, wrt: tuple[str, ...]) -> Callable[..., Any]:
         torch.compiler.reset()
         compiled: Any = torch.compile(function, dynamic=False)
