@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import product
 from typing import Any
 
@@ -155,6 +156,7 @@ def splitmix64(seed: int, count: int) -> Iterator[int]:
         yield z ^ (z >> 31)
 
 
+@lru_cache(maxsize=8)
 def signs(seed: int, count: int) -> list[int]:
     return [-1 if z >> 63 else 1 for z in splitmix64(seed, count)]
 
