@@ -195,7 +195,7 @@ _CASES: dict[str, Any] = {
     "log_sigmoid": _elements("LSG-1"),
     "softmax": _rows("SM-1"),
     "log_softmax": _rows("LSM-1"),
-    "cross_entropy": _dense("CE-1", "probabilities", _PROBABILITIES),
+    "cross_entropy": _dense("CE-1", "probabilities", [0.5, 0.5, 0.75, 0.25, 0.125, 0.875]),
     "softmax_cross_entropy": _dense("CE-5", "logits", _LOGITS),
     "sparse_softmax_cross_entropy": _sparse,
     "binary_cross_entropy": _binary("BCE-1", "BCE-6", "probabilities", _PROBABILITIES),
