@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, TypeVar
@@ -142,17 +143,28 @@ def line_of(document: Any, place: Sequence[str | int]) -> int:
 
 def _refuse_deep_nesting(path: Path, text: str) -> None:
     # The C parser composes recursively, so depth has to be bounded before it starts. Brackets in
-    # prose are counted too; they mostly balance, and the bound is generous.
+    # prose are counted too; where they make a text look deep, it is looked at more closely.
     depth = 0
-    for number, line in enumerate(text.splitlines(), 1):
+    for line in text.splitlines():
         opened = line.count("[") + line.count("{")
         depth = max(0, depth + opened - line.count("]") - line.count("}"))
         # "- - - -" and long indentation open block levels without a bracket.
         indent = len(line) - len(line.lstrip(" -?:\t"))
-        if depth > 8 * MAX_DEPTH or opened > 2**16 or indent > 8 * MAX_DEPTH:
-            raise InputError(path, number, "nested too deeply")
-        if opened > MAX_DEPTH and re.search(_DEEP, re.sub(r"\s", "", line)):
-            raise InputError(path, number, "nested too deeply")
+        deep = opened > MAX_DEPTH and re.search(_DEEP, re.sub(r"\s", "", line))
+        if deep or depth > 8 * MAX_DEPTH or opened > 2**16 or indent > 8 * MAX_DEPTH:
+            _refuse_deep_events(path, text)
+            return
+
+
+def _refuse_deep_events(path: Path, text: str) -> None:
+    """The same by events, which are not made recursively, and take as long as the text does."""
+    depth = 0
+    with suppress(yaml.YAMLError):  # reading the text says what is wrong with it
+        for event in yaml.parse(text, Loader=_BaseLoader):
+            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+            if depth > MAX_DEPTH:
+                mark = event.start_mark
+                raise InputError(path, mark.line + 1 if mark else None, "nested too deeply")
 
 
 def _construct(path: Path, node: yaml.Node, seen: set[int], depth: int) -> Any:
