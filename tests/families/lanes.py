@@ -19,7 +19,7 @@ SHORT = (*range(1, 18), 31, 33, 63, 65, 127, 129)
 PRIMES = (257, 1021, 4099, 8191, 65537)
 LENGTHS = SHORT + PRIMES
 # What the quick set takes: less than a vector, several and a tail, one less than a multiple.
-QUICK = (17, 127)
+QUICK = (17,)
 # Lengths from which a special value stands at the end alone, and below which at every place.
 LONG, EVERY, LONGEST = 1000, 130, 10_000
 PERIOD = 5
