@@ -29,6 +29,7 @@ NAN, INF = math.nan, math.inf
 RAISES = {"variants": [{"name": "raises-on-nan", "raises": True}]}
 # Places are tried, not what is done at 0 and 1, where slopes are other cases' matter.
 VALUE: Case = {"wrt": []}
+SINGLE = ["float64", "float32"]
 
 
 def topics() -> Iterator[Topic]:
@@ -77,9 +78,10 @@ ELEMENTS: dict[str, list[tuple[str, str, str, dict[str, list[float]], dict[str, 
     ],
     "binary_cross_entropy": [
         ("certain", "BCE-2", "required",
-         {"probabilities": [0.5, 0, 0.125, 1, 0.75], "target": [0.25, 0, 0, 1, 1]}, NONE, VALUE),
+         {"probabilities": [0.5, 0, 0.125, 1, 0.75], "target": [0.25, 0, 0, 1, 1]}, NONE,
+         VALUE | {"dtypes": SINGLE}),
         ("nan", "BCE-13", "required",
-         {"probabilities": [0.5, NAN, 0.125, 0.75, 0.25], "target": [0.25, 0.5, 0, 1, 0]}, NONE, RAISES),
+         {"probabilities": [0.5, NAN, 0.125, 0.75, 0.25], "target": [0.25, 0.5, 0, 1, 0]}, NONE, VALUE | RAISES),
     ],
     "sigmoid_cross_entropy": [
         ("nan", "BCE-13", "required",
@@ -180,7 +182,7 @@ ROWS: dict[str, Rows] = {
         ("small", "CE-5", "required", {"logits": (0.5, -8), "target": (0, 1)}, NONE, False),
     ],
     "cross_entropy": [
-        ("nan", "CE-16", "required", {"probabilities": (0.25, NAN), "target": (0.25, 0)}, NONE, False),
+        ("nan", "CE-16", "required", {"probabilities": (0.25, NAN), "target": (0.25, 0.5)}, NONE, False),
         ("certain", "CE-2", "required", {"probabilities": (0.25, 0), "target": (0.25, 0)}, NONE, False),
         ("small", "CE-1", "required", {"probabilities": (0.25, 0.0625), "target": (0.25, 0.5)}, NONE, False),
     ],

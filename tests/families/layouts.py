@@ -23,6 +23,10 @@ def _uniform(seed: int, *shape: int) -> Spec:
     return {"random": "uniform", "shape": list(shape), "seed": seed}
 
 
+def _one_hot(seed: int, *shape: int) -> Spec:
+    return {"random": "one_hot", "shape": list(shape), "seed": seed}
+
+
 def _integers(seed: int, high: int, *shape: int) -> Spec:
     return {"random": "integers", "shape": list(shape), "seed": seed, "high": high}
 
@@ -40,7 +44,7 @@ CALLS: dict[str, dict[str, Any]] = {
     "log_softmax": {"logits": _normal(1, 2, 3, 4), "cotangent": _normal(3, 2, 3, 4)},
     "cross_entropy": {"probabilities": _uniform(1, 2, 3, 4), "target": _uniform(2, 2, 3, 4),
                       "reduction": "none", "cotangent": _normal(3, 2, 3)},
-    "softmax_cross_entropy": {"logits": _normal(1, 2, 3, 4), "target": _uniform(2, 2, 3, 4),
+    "softmax_cross_entropy": {"logits": _normal(1, 2, 3, 4), "target": _one_hot(2, 2, 3, 4),
                               "reduction": "none", "cotangent": _normal(3, 2, 3)},
     "sparse_softmax_cross_entropy": {"logits": _normal(1, 2, 3, 4), "labels": _integers(2, 4, 2, 3),
                                      "weight": _uniform(4, 4), "reduction": "none",
@@ -93,7 +97,7 @@ def _cases(function: str) -> Iterator[dict[str, Any]]:
 
 
 def _case(function: str, name: str, layout: str, placed: list[str], quick: bool) -> dict[str, Any]:
-    given = {key: _repeated(value) if layout == "broadcast" and key in placed else value
+    given = {key: _repeated(key, value) if layout == "broadcast" and key in placed else value
              for key, value in CALLS[function].items()}  # fmt: skip
     inputs = [array.name for array in FUNCTIONS[function].arrays]
     parameters = {key: value for key, value in given.items() if key not in (*inputs, "cotangent")}
@@ -125,11 +129,16 @@ def _least(layout: str) -> int:
     return 2 if layout == "broadcast" else LAYOUTS[layout].axes
 
 
-def _repeated(spec: Any) -> Any:
+def _repeated(name: str, spec: Any) -> Any:
     """An array of the same shape whose elements are equal along all axes but the last."""
     if not isinstance(spec, Mapping):
         return [spec[0]] * len(spec)
     values: dict[str, list[float]]
-    values = {"normal": [0.5, -1.25, 2, 1], "uniform": [0.5, 0.25, 0.125, 0.75], "integers": [1, 0, 2, 1]}
-    kind = spec["random"]
-    return {"cycle": values[kind][: spec["shape"][-1]], "shape": spec["shape"]}
+    values = {
+        "normal": [0.5, -1.25, 2, 1], "uniform": [0.5, 0.25, 0.125, 0.75], "integers": [1, 0, 2, 1],
+        "one_hot": [0.25, 0.125, 0.5, 0.125],
+    }  # fmt: skip
+    chosen = values[spec["random"]]
+    # What is compared must not be the same.
+    chosen = chosen[::-1] if name.startswith("target") and spec["random"] != "one_hot" else chosen
+    return {"cycle": chosen[: spec["shape"][-1]], "shape": spec["shape"]}
