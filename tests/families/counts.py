@@ -29,7 +29,9 @@ def topics() -> Iterator[Topic]:
 
 def _is_enough(function: str, case: dict[str, Any]) -> bool:
     """Whether others say it already: elements and plain rows have no index of their own to wrap."""
-    with_index = ("softmax", "sparse_softmax_cross_entropy", "pspnet_loss")
+    with_index = (
+        "softmax", "log_softmax", "euclidean_distance", "sparse_softmax_cross_entropy", "pspnet_loss",
+    )  # fmt: skip
     return case["id"].startswith("each-of-65537") and function not in with_index
 
 
@@ -168,6 +170,7 @@ def _predict(n: int) -> Iterator[dict[str, Any]]:
         f"class-{n - 1}", "PSP-7", "an index of 8 or 16 bits is 0, one in half precision is another",
         {"logits": _cycle(_LOGITS, 1, 1, 1, n) | {"set": [[[0, 0, 0, n - 1], 6]]}},
     )  # fmt: skip
+    yield _case(f"{n}-pixels", "PSP-7", _index(n), {"logits": _cycle(_LOGITS, 1, 1, n, 2)})
 
 
 def _resize(n: int) -> Iterator[dict[str, Any]]:
