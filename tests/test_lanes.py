@@ -109,6 +109,38 @@ def test_every_kind_of_row_stands_at_every_place(function: str) -> None:
     assert all(seen[n][kind] == set(range(n)) for n in LENGTHS for kind in range(3))
 
 
+@pytest.mark.parametrize(
+    "function", ["mask_rcnn_mask_loss", "mask_rcnn_mask_loss_with_logits", "mask_rcnn_select_masks"]
+)
+def test_a_nan_stands_at_every_place_of_a_mask(function: str) -> None:
+    seen: dict[int, set[int]] = defaultdict(set)
+    last: set[int] = set()
+    for case in topics(function, "lanes"):
+        if not case.id.split("/")[2].startswith("nan-"):
+            continue
+        own = leading(case)[0, 0, 0, :, 1]
+        (places,) = np.nonzero(np.isnan(own))
+        seen[own.size].update(places.tolist())
+        if places.tolist() == [own.size - 1]:
+            last.add(own.size)
+    assert all(seen[n] == set(range(n)) for n in LENGTHS)
+    assert function == "mask_rcnn_select_masks" or last == set(LENGTHS)
+
+
+@pytest.mark.parametrize("function", ["pspnet_loss", "pspnet_total_loss"])
+def test_a_special_logit_stands_at_every_class_of_a_pixel(function: str) -> None:
+    seen: dict[tuple[str, int], set[int]] = defaultdict(set)
+    for case in topics(function, "lanes"):
+        name, _, length = case.id.split("/")[2].rpartition("-")
+        if name.startswith("classes"):
+            x = leading(case)
+            seen[name, int(length)].update(np.nonzero(x != 0.5)[-1].tolist())
+            assert x.shape[-1] == int(length)
+    for name in ("classes-small", "classes-nan"):
+        assert all(seen[name, n] == set(range(n)) for n in LENGTHS)
+    assert {n for name, n in seen if name == "classes-small"} == {*LENGTHS, *PRIMES[:-1]}
+
+
 def tiles(function: str, kind: str) -> Iterable[tuple[int, np.ndarray]]:
     for case in topics(function, "tiles"):
         name, _, tile = case.id.split("/")[2].rpartition("-")

@@ -12,11 +12,11 @@ from typing import Any
 
 from tests.families import Topic
 
-# The longest rest of blocks of 4 to 64, one element, and what is between.
-LENGTHS = (127, 65, 21)
-QUICK = 127
 # Significant bits and the dtypes that have as many.
 BITS = {53: ["float64"], 24: ["float64", "float32"], 11: ["float64", "float32", "float16"]}
+# The longest rest of blocks of 4 to 64; a single element; what is between, too short for a block of 32.
+QUICK = 127
+SIZES = ((QUICK, 53), (QUICK, 24), (QUICK, 11), (65, 24), (21, 53))
 NONE = {"reduction": "none"}
 Case = dict[str, Any]
 
@@ -31,8 +31,7 @@ def topics() -> Iterator[Topic]:
                 "why": f"bfloat16 keeps eight of {bits} bits of what is left of {length} elements",
                 "dtypes": _dtypes(function, bits), **call(length, bits),
             }
-            for length in LENGTHS
-            for bits in BITS
+            for length, bits in SIZES
             if _dtypes(function, bits)
         ])  # fmt: skip
 
