@@ -129,11 +129,11 @@ class KerasAdapter(PspnetTotalLoss, TensorFlowArrays):
         resized = self.pspnet_resize_labels(labels, size=tuple(logits.shape[1:3]))
         loss = keras.losses.SparseCategoricalCrossentropy(
             from_logits=True,
-            ignore_class=255,
+            ignore_class=num_classes,
             reduction=_KERAS[reduction],
             dtype=self._dtype(logits),
         )
-        return loss(ops.where(resized >= num_classes, 255, resized), logits)
+        return loss(ops.minimum(resized, num_classes), logits)
 
     def pspnet_predict(self, logits: Any) -> Any:
         return ops.argmax(logits, axis=-1)

@@ -273,10 +273,9 @@ def _pspnet(logits: str, shape: tuple[int, ...], num_classes: int, reduction: st
         *_resized(f"{name}_labels", shape[:3]),
         f"{name}_classes = Constant <value_int = {num_classes}> ()",
         f"{name}_dropped = GreaterOrEqual ({name}_labels, {name}_classes)",
-        f"{name}_ignore = Constant <value_int = 255> ()",
-        f"{name}_kept = Where ({name}_dropped, {name}_ignore, {name}_labels)",
+        f"{name}_kept = Where ({name}_dropped, {name}_classes, {name}_labels)",
         f"{name}_nchw = Transpose <perm = [0, 3, 1, 2]> ({logits})",
-        f'{name} = SoftmaxCrossEntropyLoss <reduction = "{reduction}", ignore_index = 255> '
+        f'{name} = SoftmaxCrossEntropyLoss <reduction = "{reduction}", ignore_index = {num_classes}> '
         f"({name}_nchw, {name}_kept)",
     ]
 

@@ -129,8 +129,8 @@ class PaddleAdapter(PspnetTotalLoss):
 
     def pspnet_loss(self, logits: Any, labels: Any, *, num_classes: int, reduction: str) -> Any:
         resized = self.pspnet_resize_labels(labels, size=(logits.shape[1], logits.shape[2]))
-        resized = paddle.where(resized >= num_classes, paddle.full_like(resized, 255), resized)
-        return F.cross_entropy(logits, resized, ignore_index=255, axis=-1, reduction=reduction)
+        resized = paddle.clip(resized, max=num_classes)
+        return F.cross_entropy(logits, resized, ignore_index=num_classes, axis=-1, reduction=reduction)
 
     def pspnet_predict(self, logits: Any) -> Any:
         return paddle.argmax(logits, axis=-1)

@@ -128,8 +128,10 @@ class TorchAdapter(PspnetTotalLoss):
 
     def pspnet_loss(self, logits: Any, labels: Any, *, num_classes: int, reduction: str) -> Any:
         resized = self.pspnet_resize_labels(labels, size=tuple(logits.shape[1:3]))
-        resized = resized.masked_fill(resized >= num_classes, 255)
-        return F.cross_entropy(logits.permute(0, 3, 1, 2), resized, ignore_index=255, reduction=reduction)
+        resized = resized.clamp(max=num_classes)
+        return F.cross_entropy(
+            logits.permute(0, 3, 1, 2), resized, ignore_index=num_classes, reduction=reduction
+        )
 
     def pspnet_predict(self, logits: Any) -> Any:
         return logits.argmax(dim=-1)

@@ -109,6 +109,38 @@ def test_every_kind_of_row_stands_at_every_place(function: str) -> None:
     assert all(seen[n][kind] == set(range(n)) for n in LENGTHS for kind in range(3))
 
 
+@pytest.mark.parametrize(
+    "function", ["mask_rcnn_mask_loss", "mask_rcnn_mask_loss_with_logits", "mask_rcnn_select_masks"]
+)
+def test_a_nan_stands_at_every_place_of_a_mask(function: str) -> None:
+    seen: dict[int, set[int]] = defaultdict(set)
+    last: set[int] = set()
+    for case in topics(function, "lanes"):
+        if not case.id.split("/")[2].startswith("nan-"):
+            continue
+        own = leading(case)[0, 0, 0, :, 1]
+        (places,) = np.nonzero(np.isnan(own))
+        seen[own.size].update(places.tolist())
+        if places.tolist() == [own.size - 1]:
+            last.add(own.size)
+    assert all(seen[n] == set(range(n)) for n in LENGTHS)
+    assert function == "mask_rcnn_select_masks" or last == set(LENGTHS)
+
+
+@pytest.mark.parametrize("function", ["pspnet_loss", "pspnet_total_loss"])
+def test_a_special_logit_stands_at_every_class_of_a_pixel(function: str) -> None:
+    seen: dict[tuple[str, int], set[int]] = defaultdict(set)
+    for case in topics(function, "lanes"):
+        name, _, length = case.id.split("/")[2].rpartition("-")
+        if name.startswith("classes"):
+            x = leading(case)
+            seen[name, int(length)].update(np.nonzero(x != 0.5)[-1].tolist())
+            assert x.shape[-1] == int(length)
+    for name in ("classes-small", "classes-nan"):
+        assert all(seen[name, n] == set(range(n)) for n in LENGTHS)
+    assert {n for name, n in seen if name == "classes-small"} == {*LENGTHS, *PRIMES[:-1]}
+
+
 def tiles(function: str, kind: str) -> Iterable[tuple[int, np.ndarray]]:
     for case in topics(function, "tiles"):
         name, _, tile = case.id.split("/")[2].rpartition("-")
@@ -122,24 +154,27 @@ def tiles(function: str, kind: str) -> Iterable[tuple[int, np.ndarray]]:
         ("sparse_softmax_cross_entropy", {2**n for n in range(5, 17)}),
         ("softmax", {2**n for n in range(5, 13)}),
         ("log_softmax", {2**n for n in range(5, 11)}),
-        ("softmax_cross_entropy", {2**n for n in range(5, 11)}),
+        ("softmax_cross_entropy", {2**n for n in range(5, 11)} | {2**16}),
+        ("pspnet_loss", {2**n for n in range(5, 11)} | {2**16}),
+        ("pspnet_total_loss", {2**n for n in range(5, 11)} | {2**16}),
     ],
 )
 def test_whole_tiles_are_without_a_probability(function: str, sizes: set[int]) -> None:
     seen = defaultdict(set)
     for tile, x in tiles(function, "minus-infinity"):
         assert x.shape[-1] % tile == 1  # the last tile is partial
-        for row in x:
+        for row in x.reshape(-1, x.shape[-1]):
             filled = [np.isfinite(row[i : i + tile]).any() for i in range(0, len(row), tile)]
             seen[tile].add(tuple(filled[:3]))
     assert set(seen) == sizes
     for tile, found in seen.items():
-        ends = {(False, False, True)} if tile >= 2048 else set()
-        every = {(True, False, False), (False, True, False), (False, False, True)}
+        last = {(False, False, True)}
+        ends = {(True, False, False)} | last if tile == 2**16 else last if tile >= 2048 else set()
+        every = {(True, False, False), (False, True, False)} | last
         assert found == (ends or every)
     assert {tile for tile, x in tiles(function, "very-negative") if np.isfinite(x).all()} >= {32, 1024}
     for tile, x in tiles(function, "maximum"):
-        peaks = {int(place) // tile for place in x.argmax(axis=-1)}
+        peaks = {int(place) // tile for place in x.argmax(axis=-1).ravel()}
         assert 3 in peaks and (tile >= 2048 or 0 in peaks)
 
 

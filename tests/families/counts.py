@@ -29,7 +29,9 @@ def topics() -> Iterator[Topic]:
 
 def _is_enough(function: str, case: dict[str, Any]) -> bool:
     """Whether others say it already: elements and plain rows have no index of their own to wrap."""
-    with_index = ("softmax", "sparse_softmax_cross_entropy", "pspnet_loss")
+    with_index = (
+        "softmax", "log_softmax", "euclidean_distance", "sparse_softmax_cross_entropy", "pspnet_loss",
+    )  # fmt: skip
     return case["id"].startswith("each-of-65537") and function not in with_index
 
 
@@ -124,6 +126,12 @@ def _pspnet(n: int) -> Iterator[dict[str, Any]]:
     for reduction, clause, why in (("mean", "PSP-10", _counter(n)), ("none", "PSP-2", _index(n))):
         name = f"{'mean-of' if reduction == 'mean' else 'each-of'}-{n}-pixels"
         yield _case(name, clause, why, arrays, parameters={"num_classes": 2, "reduction": reduction})
+    more = n + n // 2
+    yield _case(
+        f"{n}-pixels-that-count", "PSP-10", _counter(n),
+        {"logits": _cycle(_LOGITS, 1, 1, more, 2), "labels": _cycle([1, 255, 0], 1, 1, more)},
+        parameters={"num_classes": 2, "reduction": "mean"},
+    )  # fmt: skip
     yield _case(
         f"class-{n - 1}", "PSP-2", f"{_index(n)}, and the class is 0",
         {"logits": _cycle(_LOGITS, 1, 1, 1, n) | {"set": [[[0, 0, 0, n - 1], 6]]}, "labels": [[[n - 1]]]},
@@ -137,6 +145,24 @@ def _total(n: int) -> Iterator[dict[str, Any]]:
         "labels": _cycle([1, 255, 0], 1, n, 1),
     }  # fmt: skip
     yield _case(f"{n}-pixels", "PSP-6", _counter(n), arrays, parameters={"num_classes": 2})
+    more = n + n // 2
+    yield _case(
+        f"{n}-pixels-that-count", "PSP-6", _counter(n),
+        {
+            "logits": _cycle(_LOGITS, 1, more, 1, 2), "aux_logits": _cycle(_LOGITS[::-1], 1, more, 1, 2),
+            "labels": _cycle([1, 255, 0], 1, more, 1),
+        },
+        parameters={"num_classes": 2},
+    )  # fmt: skip
+    yield _case(
+        f"class-{n - 1}", "PSP-6", f"{_index(n)}, and the class is 0",
+        {
+            "logits": _cycle(_LOGITS, 1, 1, 1, n) | {"set": [[[0, 0, 0, n - 1], 6]]},
+            "aux_logits": _cycle(_LOGITS[::-1], 1, 1, 1, n) | {"set": [[[0, 0, 0, n - 1], 6]]},
+            "labels": [[[n - 1]]],
+        },
+        parameters={"num_classes": n}, wrt=[],
+    )  # fmt: skip
 
 
 def _predict(n: int) -> Iterator[dict[str, Any]]:
@@ -144,6 +170,7 @@ def _predict(n: int) -> Iterator[dict[str, Any]]:
         f"class-{n - 1}", "PSP-7", "an index of 8 or 16 bits is 0, one in half precision is another",
         {"logits": _cycle(_LOGITS, 1, 1, 1, n) | {"set": [[[0, 0, 0, n - 1], 6]]}},
     )  # fmt: skip
+    yield _case(f"{n}-pixels", "PSP-7", _index(n), {"logits": _cycle(_LOGITS, 1, 1, n, 2)})
 
 
 def _resize(n: int) -> Iterator[dict[str, Any]]:

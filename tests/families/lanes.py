@@ -224,16 +224,30 @@ def _of_rows() -> Iterator[Topic]:
         ])  # fmt: skip
     yield Topic("sparse_softmax_cross_entropy", "lanes", about, list(_sparse()) + list(_sparse_rows()))
     yield Topic("pspnet_predict", "lanes", "The largest logit is found wherever it stands.", [
-        _case(
-            f"class-{length}", "PSP-7", f"the largest logit at every place of {length}", length,
-            inputs={"logits": _places_of(length)},
-        )
-        for length in SHORT
+        *(
+            _case(
+                f"class-{length}", "PSP-7", f"the largest logit at every place of {length}", length,
+                inputs={"logits": _places_of(length)},
+            )
+            for length in LENGTHS if length < LONGEST
+        ),
+        *(
+            _case(
+                f"nan-{length}", "PSP-9", f"the NaN at every place of {length} classes", length,
+                inputs={"logits": _places_of(length, special=NAN)},
+            )
+            for length in SHORT
+        ),
     ])  # fmt: skip
 
 
-def _places_of(length: int) -> Any:
-    return {"full": 0.5, "shape": [1, 1, length, length], "diagonal": 2}
+def _places_of(length: int, background: float = 0.5, special: float = 2) -> Any:
+    """A pixel for each place of the special logit."""
+    rows = _rows(length, background, special)
+    pixels = {name: value for name, value in rows.items() if name != "set"}
+    if "set" in rows:
+        pixels["set"] = [[[0, 0, *place], value] for place, value in rows["set"]]
+    return pixels | {"shape": [1, 1, *rows["shape"]]}
 
 
 def _sparse() -> Iterator[Case]:
@@ -296,7 +310,33 @@ def _of_many_rows() -> Iterator[Topic]:
                 },
                 parameters={"num_classes": 3, **NONE},
             ))  # fmt: skip
-    yield Topic("pspnet_loss", "lanes", "Every pixel counts once, wherever it stands.", cases)
+    yield Topic(
+        "pspnet_loss", "lanes", "Every pixel counts once, wherever it stands, and every class of it.",
+        cases + list(_classes("pspnet_loss", "PSP-2")),
+    )  # fmt: skip
+    yield Topic(
+        "pspnet_total_loss", "lanes", "Every class of a pixel counts, wherever it stands, in both heads.",
+        list(_classes("pspnet_total_loss", "PSP-6")),
+    )  # fmt: skip
+
+
+def _classes(function: str, clause: str) -> Iterator[Case]:
+    """A pixel for each place of a special logit, which is the label's."""
+    for name, special in (("small", -8), ("nan", NAN)):
+        for length in LENGTHS:
+            if length > LONGEST or (name == "nan" and length > LONG):
+                continue
+            places = special_places(length)
+            inputs = {"logits": _places_of(length, 0.5, special), "labels": [[places]]}
+            parameters: dict[str, Any] = {"num_classes": length}
+            if function == "pspnet_total_loss":
+                inputs["aux_logits"] = _places_of(length, 0.25, special)
+            else:
+                parameters |= NONE
+            yield _case(
+                f"classes-{name}-{length}", clause, f"{_row_why(length)}, which is the label's", length,
+                inputs=inputs, parameters=parameters,
+            )  # fmt: skip
 
 
 # -- pixels ------------------------------------------------------------------------------------------
@@ -314,25 +354,51 @@ def _of_pixels() -> Iterator[Topic]:
         # Class 1 is the RoI's; what class 0 holds must not count.
         both = [x for value in values for x in (NAN, value)]
         yield Topic(function, "lanes", about, [
+            *_special_pixels(function, array, values),
+            *(
+                _case(
+                    f"pixels-{length}", clause, f"a pixel left out of {length} moves the mean", length,
+                    inputs={
+                        "target_masks": {"cycle": TARGETS, "shape": [1, 1, 1, length]},
+                        "target_class_ids": [[1]],
+                        array: {"cycle": both, "shape": [1, 1, 1, length, 2]},
+                    },
+                )
+                for length in LENGTHS
+            ),
+        ])  # fmt: skip
+    yield Topic("mask_rcnn_select_masks", "lanes", "Every pixel is copied.", [
+        *(
             _case(
-                f"pixels-{length}", clause, f"a pixel left out of {length} moves the mean", length,
+                f"nan-{length}-from-{start}", "MRC-7", _why(length), length,
                 inputs={
-                    "target_masks": {"cycle": TARGETS, "shape": [1, 1, 1, length]},
-                    "target_class_ids": [[1]],
-                    array: {"cycle": both, "shape": [1, 1, 1, length, 2]},
+                    "pred_masks": _cycle([0.5, NAN, 0.25, NAN, 0.125], start, [1, 1, 1, length, 2]),
+                    "class_ids": [[1]],
+                },
+            )
+            for length in SHORT
+            for start in range(3)
+        ),
+        *(
+            _case(
+                f"class-of-{length}", "MRC-7", f"the last of {length} classes is another", length,
+                inputs={
+                    "pred_masks": _cycle([0.5, 0.25, 0.75, 0.125, 1], 0, [1, 1, 1, 1, length]),
+                    "class_ids": [[length - 1]],
+                },
+            )
+            for length in SHORT
+        ),
+        *(
+            _case(
+                f"pixels-{length}", "MRC-7", f"a pixel left out of {length} is another's", length,
+                inputs={
+                    "pred_masks": {"cycle": [0.5, 0.25, NAN, 0.75, 0.125, 1], "shape": [1, 1, 1, length, 2]},
+                    "class_ids": [[1]],
                 },
             )
             for length in LENGTHS
-        ])  # fmt: skip
-    yield Topic("mask_rcnn_select_masks", "lanes", "Every pixel is copied.", [
-        _case(
-            f"pixels-{length}", "MRC-7", f"a pixel left out of {length} is another's", length,
-            inputs={
-                "pred_masks": {"cycle": [0.5, 0.25, NAN, 0.75, 0.125, 1], "shape": [1, 1, 1, length, 2]},
-                "class_ids": [[1]],
-            },
-        )
-        for length in LENGTHS
+        ),
     ])  # fmt: skip
     yield Topic("pspnet_resize_labels", "lanes", "Every label is copied, also where a row ends.", [
         _case(
@@ -344,3 +410,35 @@ def _of_pixels() -> Iterator[Topic]:
         for length in LENGTHS
         for to in dict.fromkeys((length, 2 * length, max(1, length // 2)))
     ])  # fmt: skip
+
+
+def _special_pixels(function: str, array: str, values: list[float]) -> Iterator[Case]:
+    """Two of five pixels are NaN, at every place in turn, as slopes show; or the last one alone."""
+    clause = "MRC-9"
+    fields: Case = RAISES if function == "mask_rcnn_mask_loss" else {}
+    # No logit stands on the right side of its target so far that its slope says little.
+    turned = [values[0], NAN, -abs(values[2]) if "logits" in array else values[2], NAN, values[4]]
+    for length in SHORT:
+        for start in range(3):
+            numbers = turned[start:] + turned[:start]
+            if not any(map(math.isnan, numbers[:length])):
+                continue
+            yield _case(
+                f"nan-{length}-from-{start}", clause, _why(length), length,
+                inputs={
+                    "target_masks": _cycle(TARGETS, start, [1, 1, 1, length]),
+                    "target_class_ids": [[1]],
+                    array: {"cycle": [x for n in numbers for x in (0.5, n)], "shape": [1, 1, 1, length, 2]},
+                },
+                **fields,
+            )  # fmt: skip
+        yield _case(
+            f"nan-at-the-end-of-{length}", clause, "a NaN at the last place is lost", length,
+            inputs={
+                "target_masks": {"cycle": TARGETS, "shape": [1, 1, 1, length]},
+                "target_class_ids": [[1]],
+                array: {"cycle": [x for n in values for x in (0.5, n)], "shape": [1, 1, 1, length, 2],
+                        "set": [[[0, 0, 0, length - 1, 1], NAN]]},
+            },
+            **fields,
+        )  # fmt: skip

@@ -36,9 +36,12 @@ WITH_AXIS = {
     "softmax_cross_entropy": "CE-17", "sparse_softmax_cross_entropy": "CE-17",
 }  # fmt: skip
 # Compilers make a program of each, so that the quick set takes few.
-QUICK = ("rank-2-axis-0", "rank-3-axis-1")
-# Functions in which every element, or RoI, stands for itself; their losses' ranks are in the pairs.
+QUICK = ("rank-2-axis-0", "rank-3-axis-1", "weight-of-a-row")
+# Functions in which every element stands for itself.
 ELEMENTWISE = {"sigmoid": "SG-1", "log_sigmoid": "LSG-1"}
+LOSSES = {"l2_loss": "L2-1", "binary_cross_entropy": "BCE-1", "sigmoid_cross_entropy": "BCE-8"}
+# Weights with fewer axes than the elements, all of one length, so that either end fits.
+CUBE, FEWER = (3, 3, 3), {"a-row": (3,), "a-matrix": (3, 3), "a-column": (3, 1)}
 
 
 def topics() -> Iterator[Topic]:
@@ -49,14 +52,28 @@ def topics() -> Iterator[Topic]:
             "An array of any rank gives one of the same shape.",
             [_elementwise(clause, shape) for shape in SHAPES],
         )
+    for function, clause in LOSSES.items():
+        cases = [_loss(function, clause, f"rank-{len(s)}", _rank_why(s), s) for s in SHAPES]
+        if function != "l2_loss":
+            cases += [
+                _loss(
+                    function, "BCE-6", f"weight-of-{name}", "a weight of fewer axes has the last ones", CUBE,
+                    {"weight": _random("choice", shape, 5, of=[0.5, 2, 3, 0.25])},
+                )
+                for name, shape in FEWER.items()
+            ]  # fmt: skip
+        yield Topic(function, "ranks", "An array of any rank has a loss per element.", _quick(cases))
     for function, clause in WITH_AXIS.items():
-        cases = [*_axes(function, clause)]
         yield Topic(
             function,
             "ranks",
             "The axis is any axis of an array of any rank, counted from the front or from the end.",
-            [case if case["id"] in QUICK else case | {"thorough": True} for case in cases],
+            _quick([*_axes(function, clause)]),
         )
+
+
+def _quick(cases: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [case if case["id"] in QUICK else case | {"thorough": True} for case in cases]
 
 
 def _elementwise(clause: str, shape: tuple[int, ...]) -> dict[str, Any]:
@@ -64,10 +81,38 @@ def _elementwise(clause: str, shape: tuple[int, ...]) -> dict[str, Any]:
         "id": f"rank-{len(shape)}",
         "clause": clause,
         "level": "required",
-        "why": f"an implementation for other ranks than {len(shape)} refuses this or flattens it",
+        "why": _rank_why(shape),
         "dtypes": DTYPES,
         "inputs": {"logits": {"random": "normal", "shape": list(shape), "seed": 20 + len(shape), "scale": 2}},
     }
+
+
+def _rank_why(shape: tuple[int, ...]) -> str:
+    return f"an implementation for other ranks than {len(shape)} refuses this or flattens it"
+
+
+def _loss(
+    function: str, clause: str, name: str, why: str, shape: tuple[int, ...], weights: Any = None
+) -> dict[str, Any]:
+    fractions = {"low": 0.125, "high": 0.875}
+    inputs = {
+        "l2_loss": {
+            "prediction": _random("normal", shape, 1, scale=2),
+            "target": _random("normal", shape, 4),
+        },
+        "binary_cross_entropy": {
+            "probabilities": _random("uniform", shape, 1, **fractions),
+            "target": _random("uniform", shape, 4, **fractions),
+        },
+        "sigmoid_cross_entropy": {
+            "logits": _random("normal", shape, 1, scale=2),
+            "target": _random("uniform", shape, 4, **fractions),
+        },
+    }[function]
+    return {
+        "id": name, "clause": clause, "level": "required", "why": why, "dtypes": DTYPES,
+        "inputs": inputs, "parameters": {**(weights or {}), "reduction": "none"},
+    }  # fmt: skip
 
 
 def _axes(function: str, clause: str) -> Iterator[dict[str, Any]]:

@@ -18,7 +18,12 @@ TILES = (32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384, 32768, 65536)
 QUICK = (64,)
 # From this size on one row is tried, and not by every function: what is certified takes its time.
 LARGE = 2048
-AT_LARGE = {"softmax": 4096, "log_softmax": 1024, "softmax_cross_entropy": 1024}
+AT_LARGE = {
+    "softmax": 4096, "log_softmax": 1024, "softmax_cross_entropy": 1024, "pspnet_loss": 1024,
+    "pspnet_total_loss": 1024,
+}  # fmt: skip
+# The size that a block of a GPU, or an index of 16 bits, ends at: tried by all functions.
+LARGEST = TILES[-1]
 
 Case = dict[str, Any]
 # Where the logits are that are not in tiles of −inf: the tile, and how many there are.
@@ -30,6 +35,8 @@ FUNCTIONS = {
     "log_softmax": ("LSM-4", "LSM-2", "LSM-6"),
     "softmax_cross_entropy": ("CE-15", "CE-14", "CE-18"),
     "sparse_softmax_cross_entropy": ("CE-15", "CE-14", "CE-18"),
+    "pspnet_loss": ("PSP-2", "PSP-2", "PSP-2"),
+    "pspnet_total_loss": ("PSP-6", "PSP-6", "PSP-6"),
 }
 
 
@@ -41,18 +48,21 @@ def topics() -> Iterator[Topic]:
 
 def places(tile: int) -> list[str]:
     """The tiles that hold what is finite, by name."""
-    return [*PLACES] if tile < LARGE else ["last"]
+    return [*PLACES] if tile < LARGE else ["first", "last"] if tile == LARGEST else ["last"]
 
 
 def _cases(function: str, infinite: str, finite: str, long: str) -> Iterator[Case]:
     for tile in TILES:
-        if tile > AT_LARGE.get(function, TILES[-1]):
+        if AT_LARGE.get(function, LARGEST) < tile < LARGEST:
+            continue
+        if tile == LARGEST and function in ("softmax", "log_softmax"):
+            yield _behind(function, finite, tile)
             continue
         rows, length = places(tile), 3 * tile + 1
         quick = {} if tile in QUICK else {"thorough": True}
         at = [PLACES[name][0] * tile + 5 for name in rows]
         for fill, clause in (("minus-infinity", infinite), ("very-negative", finite)):
-            if tile >= LARGE and fill == "very-negative":
+            if LARGE <= tile < LARGEST and fill == "very-negative":
                 continue
             logits = {
                 "full": FILLS[fill], "shape": [len(rows), length],
@@ -80,9 +90,30 @@ def _cases(function: str, infinite: str, finite: str, long: str) -> Iterator[Cas
         }  # fmt: skip
 
 
+def _behind(function: str, clause: str, tile: int) -> Case:
+    """All that has a probability stands behind the first tile."""
+    values = enumerate((1, -0.5, 2))
+    logits = {
+        "full": FILLS["very-negative"], "shape": [1, tile + 3],
+        "set": [[[0, tile + i], value] for i, value in values],
+    }  # fmt: skip
+    return {
+        "id": f"very-negative-{tile}", "clause": clause, "level": "required", "thorough": True,
+        "why": f"the largest logit is behind the first {tile}: less their maximum it overflows",
+        "dtypes": DTYPES, **_rest(function, logits, [tile + 2]),
+    }  # fmt: skip
+
+
 def _rest(function: str, logits: Any, labels: list[int]) -> Case:
     """The inputs and the parameters of a function of these logits."""
     shape = logits["shape"]
+    if function.startswith("pspnet"):
+        pixels = _pixels(logits)
+        inputs = {"logits": pixels, "labels": [[labels]]}
+        if function == "pspnet_total_loss":
+            inputs |= {"aux_logits": pixels}
+            return {"inputs": inputs, "parameters": {"num_classes": shape[-1]}}
+        return {"inputs": inputs, "parameters": {"num_classes": shape[-1], "reduction": "none"}}
     ones = [[row, label] for row, label in enumerate(labels)]
     if function == "sparse_softmax_cross_entropy":
         return {"inputs": {"logits": logits, "labels": labels}, "parameters": {"reduction": "none"}}
@@ -91,3 +122,9 @@ def _rest(function: str, logits: Any, labels: list[int]) -> Case:
         return {"inputs": {"logits": logits, "target": target}, "parameters": {"reduction": "none"}}
     cotangent = {"full": 1, "shape": shape, "set": [[place, 3] for place in ones]}
     return {"inputs": {"logits": logits}, "cotangent": cotangent}
+
+
+def _pixels(logits: Any) -> Any:
+    """Rows as the pixels of one line of one image."""
+    places = [[[0, 0, *place], value] for place, value in logits["set"]]
+    return logits | {"shape": [1, 1, *logits["shape"]], "set": places}
