@@ -123,7 +123,10 @@ def test_a_nan_stands_at_every_place_of_a_mask(function: str) -> None:
         seen[own.size].update(places.tolist())
         if places.tolist() == [own.size - 1]:
             last.add(own.size)
-    assert all(seen[n] == set(range(n)) for n in LENGTHS)
+    # Alone where only the value tells, and then at every place of one length.
+    full = (17,) if function == "mask_rcnn_mask_loss" else LENGTHS
+    assert all(seen[n] == set(range(n)) for n in full)
+    assert seen[127] >= {31, 63, 126}
     assert function == "mask_rcnn_select_masks" or last == set(LENGTHS)
 
 
