@@ -127,13 +127,15 @@ class KerasAdapter(PspnetTotalLoss, TensorFlowArrays):
 
     def pspnet_loss(self, logits: Any, labels: Any, *, num_classes: int, reduction: str) -> Any:
         resized = self.pspnet_resize_labels(labels, size=tuple(logits.shape[1:3]))
+        # Keras rounds labels to the dtype of the loss, in which num_classes may be the last class.
+        dropped = 2 * num_classes
         loss = keras.losses.SparseCategoricalCrossentropy(
             from_logits=True,
-            ignore_class=num_classes,
+            ignore_class=dropped,
             reduction=_KERAS[reduction],
             dtype=self._dtype(logits),
         )
-        return loss(ops.minimum(resized, num_classes), logits)
+        return loss(ops.where(resized >= num_classes, dropped, resized), logits)
 
     def pspnet_predict(self, logits: Any) -> Any:
         return ops.argmax(logits, axis=-1)

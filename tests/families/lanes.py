@@ -321,20 +321,25 @@ def _of_many_rows() -> Iterator[Topic]:
 
 
 def _classes(function: str, clause: str) -> Iterator[Case]:
-    """A pixel for each place of a special logit, which is the label's."""
-    for name, special in (("small", -8), ("nan", NAN)):
-        for length in LENGTHS:
-            if length > LONGEST or (name == "nan" and length > LONG):
-                continue
-            places = special_places(length)
-            inputs = {"logits": _places_of(length, 0.5, special), "labels": [[places]]}
+    """A pixel for each place of a special logit, which is the label's, or in the longest another's.
+
+    Half precision holds each label, as Keras rounds them, which others show.
+    """
+    for name, special, lengths in (
+        ("small", -8, [n for n in LENGTHS if n < LONG]),
+        ("nan", NAN, [n for n in LENGTHS if 1 < n < LONG]),
+        ("large", 9, [n for n in LENGTHS if LONG < n < LONGEST]),
+    ):
+        for length in lengths:
+            labels = special_places(length) if length < LONG else [0]
+            inputs = {"logits": _places_of(length, 0.5, special), "labels": [[labels]]}
             parameters: dict[str, Any] = {"num_classes": length}
             if function == "pspnet_total_loss":
                 inputs["aux_logits"] = _places_of(length, 0.25, special)
             else:
                 parameters |= NONE
             yield _case(
-                f"classes-{name}-{length}", clause, f"{_row_why(length)}, which is the label's", length,
+                f"classes-{name}-{length}", clause, _row_why(length), length,
                 inputs=inputs, parameters=parameters,
             )  # fmt: skip
 
@@ -413,32 +418,42 @@ def _of_pixels() -> Iterator[Topic]:
 
 
 def _special_pixels(function: str, array: str, values: list[float]) -> Iterator[Case]:
-    """Two of five pixels are NaN, at every place in turn, as slopes show; or the last one alone."""
-    clause = "MRC-9"
-    fields: Case = RAISES if function == "mask_rcnn_mask_loss" else {}
+    """A pixel that is NaN, alone; and of logits two of five at every place in turn, as slopes show."""
+    probabilities = array == "pred_masks"
+    # What a function of probabilities gives as the slope at a NaN is no question of places.
+    fields: Case = VALUE | RAISES if probabilities else {}
+    alone = {length: {length - 1} for length in SHORT}
+    if probabilities:
+        # Every place of two vectors, and the last lanes of 4 to 64 elements of two classes.
+        alone[17] |= set(range(17))
+        alone[127] |= {31, 63}
+    for length, places in alone.items():
+        for place in sorted(places):
+            yield _case(
+                f"nan-at-{place}-of-{length}", "MRC-9", f"a NaN at place {place} of {length} is lost", length,
+                **({} if place == length - 1 else {"thorough": True}),
+                inputs={
+                    "target_masks": {"cycle": TARGETS, "shape": [1, 1, 1, length]},
+                    "target_class_ids": [[1]],
+                    array: {"cycle": [x for n in values for x in (0.5, n)], "shape": [1, 1, 1, length, 2],
+                            "set": [[[0, 0, 0, place, 1], NAN]]},
+                },
+                **fields,
+            )  # fmt: skip
+    if probabilities:
+        return
     # No logit stands on the right side of its target so far that its slope says little.
-    turned = [values[0], NAN, -abs(values[2]) if "logits" in array else values[2], NAN, values[4]]
+    turned = [values[0], NAN, -abs(values[2]), NAN, values[4]]
     for length in SHORT:
         for start in range(3):
             numbers = turned[start:] + turned[:start]
             if not any(map(math.isnan, numbers[:length])):
                 continue
             yield _case(
-                f"nan-{length}-from-{start}", clause, _why(length), length,
+                f"nan-{length}-from-{start}", "MRC-9", _why(length), length,
                 inputs={
                     "target_masks": _cycle(TARGETS, start, [1, 1, 1, length]),
                     "target_class_ids": [[1]],
                     array: {"cycle": [x for n in numbers for x in (0.5, n)], "shape": [1, 1, 1, length, 2]},
                 },
-                **fields,
             )  # fmt: skip
-        yield _case(
-            f"nan-at-the-end-of-{length}", clause, "a NaN at the last place is lost", length,
-            inputs={
-                "target_masks": {"cycle": TARGETS, "shape": [1, 1, 1, length]},
-                "target_class_ids": [[1]],
-                array: {"cycle": [x for n in values for x in (0.5, n)], "shape": [1, 1, 1, length, 2],
-                        "set": [[[0, 0, 0, length - 1, 1], NAN]]},
-            },
-            **fields,
-        )  # fmt: skip
