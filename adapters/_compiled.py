@@ -28,7 +28,7 @@ class Compiled(Adapter):
         raise NotImplementedError(f"{type(self).__name__} does not define step")
 
     def evaluate(self, function: Call, arrays: Mapping[str, Any]) -> Any:
-        return self._kept_step(function, ())(arrays)
+        return self._kept_step(function, (), arrays)(arrays)
 
     def value_and_gradients(
         self,
@@ -38,16 +38,22 @@ class Compiled(Adapter):
         *,
         cotangent: Any = None,
     ) -> tuple[Any, Mapping[str, Any]]:
-        value, gradients = self._kept_step(function, wrt)(arrays, cotangent)
+        value, gradients = self._kept_step(function, wrt, arrays)(arrays, cotangent)
         return value, gradients
 
     @cached_property
     def _steps(self) -> OrderedDict[Hashable, Callable[..., Any]]:
         return OrderedDict()
 
-    def _kept_step(self, function: Call, wrt: tuple[str, ...]) -> Callable[..., Any]:
+    def signature(self, arrays: Mapping[str, Any]) -> Hashable:
+        """What arrays have to share where a step is for one of them alone; nothing if it tells them apart."""
+        return None
+
+    def _kept_step(
+        self, function: Call, wrt: tuple[str, ...], arrays: Mapping[str, Any]
+    ) -> Callable[..., Any]:
         parameters = sorted((name, self._key(value)) for name, value in function.parameters.items())
-        key = (function.function, wrt, *parameters)
+        key = (function.function, wrt, self.signature(arrays), *parameters)
         step = self._steps.pop(key, None) or self.step(function, wrt)
         self._steps[key] = step
         if len(self._steps) > self.STEPS_KEPT:

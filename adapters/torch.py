@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from typing import Any
 
 import ml_dtypes
@@ -162,8 +162,8 @@ class TorchAdapter(PspnetTotalLoss):
 class TorchCompileAdapter(Compiled, TorchAdapter):
     """The same functions under torch.compile with its default backend, one graph per call.
 
-    Every call is compiled afresh for its shapes: what a case gives must not depend on the cases
-    before it, and past its recompilation limit torch.compile would fall back to eager silently.
+    Every call is compiled for its shapes and strides, unless the last one had the same: past its
+    recompilation limit torch.compile would fall back to eager silently.
     """
 
     name = "torch-compile"
@@ -173,7 +173,10 @@ class TorchCompileAdapter(Compiled, TorchAdapter):
             raise Unavailable("torch.compile needs a C++ compiler")
 
     # The next step forgets what the last has compiled.
-    STEPS_KEPT = 0
+    STEPS_KEPT = 1
+
+    def signature(self, arrays: Mapping[str, Any]) -> Hashable:
+        return tuple((name, a.dtype, a.shape, a.stride()) for name, a in arrays.items())
 
     def step(self, function: Call, wrt: tuple[str, ...]) -> Callable[..., Any]:
         torch.compiler.reset()

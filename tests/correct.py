@@ -489,8 +489,10 @@ THROUGHOUT: dict[str, Any] = {
     "LARGE": 0,
 }
 
+# The loop as a textbook writes it.
+PLAIN = "plain-loop"
 ARITHMETICS: dict[str, type[arithmetic.Arithmetic]] = {
-    "plain-loop": arithmetic.Arithmetic,
+    PLAIN: arithmetic.Arithmetic,
     "reversed-loop": arithmetic.Reversed,
     "permuted-loop": arithmetic.Permuted,
     "sorted-loop": arithmetic.ByMagnitude,

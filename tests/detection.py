@@ -32,9 +32,9 @@ GENERATED = ("lanes", "tiles", "counts", "layouts", "ranks", "pairs", "narrowing
 
 
 @cache
-def required() -> list[Case]:
-    """The required cases, small ones first."""
-    cases = [case for case in load_cases() if case.level == "required"]
+def required(thorough: bool = True) -> list[Case]:
+    """The required cases, small ones first; of the quick set unless ``thorough``."""
+    cases = [case for case in load_cases() if case.level == "required" and (thorough or not case.thorough)]
     return sorted(cases, key=lambda case: sum(a.size for a in case.exact_arrays.values()))
 
 
@@ -46,10 +46,10 @@ def judged_case(adapter: Adapter, case: Case) -> Iterator[Record]:
             yield from run_case(adapter, adapter.name, case, dtype, NO_DEVIATIONS)
 
 
-def judged(adapter: Adapter, functions: Iterable[str]) -> Iterator[Record]:
+def judged(adapter: Adapter, functions: Iterable[str], thorough: bool = True) -> Iterator[Record]:
     """The records of the required cases of the functions."""
     wanted = set(functions)
-    for case in required():
+    for case in required(thorough):
         if case.function.name in wanted:
             yield from judged_case(adapter, case)
 
