@@ -16,7 +16,6 @@ import numpy as np
 
 from lossproof import Adapter
 from lossproof.case.model import Case
-from lossproof.case.read import load_cases
 from lossproof.core.functions import FUNCTIONS
 from lossproof.core.verdicts import FAILURES, Verdict
 from lossproof.engine.judge import run_case
@@ -24,6 +23,7 @@ from lossproof.engine.record import Record
 from lossproof.registry.deviations import Deviations
 
 from .mutants import KINDS, MUTANTS, Mutant
+from .own_cases import every_case, quick_cases
 
 PAGE = Path(__file__).parents[1] / "docs" / "detection.md"
 NO_DEVIATIONS = Deviations([], "", "", "")
@@ -34,7 +34,7 @@ GENERATED = ("lanes", "tiles", "counts", "layouts", "ranks", "pairs", "narrowing
 @cache
 def required(thorough: bool = True) -> list[Case]:
     """The required cases, small ones first; of the quick set unless ``thorough``."""
-    cases = [case for case in load_cases() if case.level == "required" and (thorough or not case.thorough)]
+    cases = [case for case in (every_case() if thorough else quick_cases()) if case.level == "required"]
     return sorted(cases, key=lambda case: sum(a.size for a in case.exact_arrays.values()))
 
 

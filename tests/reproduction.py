@@ -20,7 +20,6 @@ from types import ModuleType
 
 from lossproof.adapter import Adapter
 from lossproof.case.model import Case
-from lossproof.case.read import load_cases
 from lossproof.core.verdicts import Verdict
 from lossproof.engine.call import missing
 from lossproof.engine.judge import judge
@@ -29,6 +28,7 @@ from lossproof.isolation.load import load_adapter
 from lossproof.registry.loaded import Loaded
 from lossproof.repro.full import full_script
 from lossproof.repro.short import short_script
+from tests.own_cases import quick_cases
 
 RIGHT = {Verdict.PASS, Verdict.VARIANT}
 _LINE = re.compile(r"^(value|gradients\.\w+): (\w+)(?: \((.+?)\))?", re.M)
@@ -120,7 +120,7 @@ def compare(adapter: Adapter, case: Case, dtype: str, outcome: Outcome) -> None:
 
 def pairs(loaded: Loaded, adapter: Adapter, every: bool) -> Iterator[tuple[Case, str]]:
     """The pairs with a verdict: all dtypes of a case, or the first that the adapter has."""
-    for case in load_cases():
+    for case in quick_cases():
         dtypes = [dtype for dtype in case.dtypes if missing(adapter, case, dtype) is None]
         for dtype in dtypes if every else dtypes[:1]:
             deviations = (loaded.deviations.find(case.id, dtype, output) for output in case.expected or ())

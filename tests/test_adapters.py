@@ -11,14 +11,14 @@ from lossproof.adapters._compiled import Compiled
 from lossproof.adapters._pspnet import PspnetTotalLoss
 
 from lossproof import Adapter, Call
-from lossproof.case.read import load_cases
 from lossproof.core.resources import folder
 from lossproof.core.verdicts import Verdict
 from lossproof.engine.judge import run_case
 from lossproof.registry.deviations import Deviations
 from lossproof.registry.find import find_adapter
+from tests.own_cases import quick_cases
 
-TOTAL = next(case for case in load_cases() if case.function.name == "pspnet_total_loss")
+TOTAL = next(case for case in quick_cases() if case.function.name == "pspnet_total_loss")
 
 
 class Squares(Adapter):

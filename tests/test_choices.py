@@ -13,7 +13,6 @@ from lossproof.adapters.numpy import NumpyAdapter
 
 from lossproof.adapter import Adapter
 from lossproof.case.model import Case
-from lossproof.case.read import load_cases
 from lossproof.core.dtypes import FLOAT_TYPES, HALF_TYPES
 from lossproof.core.functions import FUNCTIONS
 from lossproof.core.verdicts import FAILURES, Verdict
@@ -23,11 +22,12 @@ from lossproof.engine.record import Record
 from lossproof.engine.verdict import FLOAT32_RESULT
 from lossproof.registry.deviations import Deviations
 from lossproof.results.choices import Choices
+from tests.own_cases import quick_cases
 
 from . import choosing
 from . import reference as ref
 
-CASES = load_cases()
+CASES = quick_cases()
 NO_DEVIATIONS = Deviations([], "", "", "")
 
 

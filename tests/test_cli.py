@@ -30,6 +30,7 @@ from lossproof.registry.find import BUILTIN, available_names
 from lossproof.registry.presence import presences
 from lossproof.results.journal import Journal
 from lossproof.site.edges import edge_cases
+from tests.own_cases import every_case, quick_cases
 
 FAULTY = """
 from lossproof.adapters.numpy import NumpyAdapter
@@ -59,7 +60,7 @@ def test_numpy_conforms(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> N
     loaded = json.loads(results.read_text(encoding="utf-8"))
     schema = json.loads((folder("spec") / "results.schema.json").read_text(encoding="utf-8"))
     jsonschema.validate(loaded, schema)
-    assert {row["case"] for row in loaded["results"]} == {case.id for case in load_cases()}
+    assert {row["case"] for row in loaded["results"]} == {case.id for case in quick_cases()}
     suite = ElementTree.parse(junit).getroot()[0]
     assert suite.get("tests") == str(len(loaded["results"])) and suite.get("failures") == "0"
 
@@ -154,7 +155,7 @@ def test_isolated(capsys: pytest.CaptureFixture[str]) -> None:
 
 @pytest.mark.parametrize("function", FUNCTIONS)
 def test_explain_works_for_every_case(function: str) -> None:
-    cases = [case for case in load_cases() if case.function.name == function]
+    cases = [case for case in quick_cases() if case.function.name == function]
     adapter = load_adapter("numpy")
     for case in cases:
         shown = StringIO()
@@ -327,7 +328,7 @@ def test_names_of_cases_win_over_files(
 
 
 def test_certify_takes_names_before_files(shadows: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    own = sum(case.id.startswith("softmax/special/") for case in load_cases())
+    own = sum(case.id.startswith("softmax/special/") for case in every_case())
     assert own > 1
     assert status(capsys, "certify", "softmax/special", "-j", "1")[1].startswith(f"{own} cases")
     assert status(capsys, "certify", "./softmax/special", "-j", "1")[1].startswith("1 cases")
@@ -383,17 +384,17 @@ def test_list_knows_everything(capsys: pytest.CaptureFixture[str]) -> None:
         found.setdefault(row["kind"], []).append(row["id"])
     assert list(found) == ["functions", "cases", "adapters", "workloads", "clauses", "edge-cases"]
     assert found["functions"] == list(FUNCTIONS)
-    assert found["cases"] == [case.id for case in load_cases()]
+    assert found["cases"] == [case.id for case in every_case()]
     assert found["adapters"] == available_names()
     assert found["clauses"] == list(clauses())
     assert len(found["workloads"]) == len(load_cases([folder("workloads")]))
-    assert len(found["edge-cases"]) == len(edge_cases({case.id: case for case in load_cases()}))
+    assert len(found["edge-cases"]) == len(edge_cases({case.id: case for case in every_case()}))
 
 
 def test_list_says_how_many_and_what_to_type_next(capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = status(capsys, "list")
     assert code == 0
-    number = len(load_cases())
+    number = len(every_case())
     assert f"\n{number} cases\n" in out and f"… and {number - 20} more: lossproof list --cases\n" in out
     assert "→ lossproof run -f l2_loss\n" in out
     code, out, _ = status(capsys, "list", "--cases", "softmax")
@@ -423,7 +424,7 @@ def test_a_word_is_looked_for_in_everything(
 
 def test_the_cases_of_a_clause(capsys: pytest.CaptureFixture[str]) -> None:
     found = {row["id"] for row in listed(capsys, "--cases", "SM-1")}
-    assert found == {case.id for case in load_cases() if case.clause == "SM-1"}
+    assert found == {case.id for case in every_case() if case.clause == "SM-1"}
 
 
 def test_what_list_prints_next_works(capsys: pytest.CaptureFixture[str]) -> None:
@@ -467,7 +468,7 @@ def test_missing_adapters_are_told_without_importing_anything(
 def test_names_lead_to_ids() -> None:
     assert names("cases", "soft") == [f"{name}/" for name in FUNCTIONS]
     assert "softmax/special/" in names("case", "softmax/s")
-    own = [case.id for case in load_cases() if case.id.startswith("softmax/special/")]
+    own = [case.id for case in every_case() if case.id.startswith("softmax/special/")]
     assert names("case", "softmax/special/nan") == own
     assert names("adapter", "") == available_names()
     assert names("json", "") == []

@@ -11,7 +11,6 @@ import pytest
 from lossproof.adapters.numpy import NumpyAdapter
 
 from lossproof import Adapter, Unsupported
-from lossproof.case.read import load_cases
 from lossproof.core.verdicts import Verdict
 from lossproof.engine.judge import run_case
 from lossproof.engine.record import Record
@@ -19,8 +18,9 @@ from lossproof.errors import InputError, LossproofError
 from lossproof.isolation.load import load_adapter
 from lossproof.registry.deviations import Deviations, load_deviations
 from lossproof.registry.find import BUILTIN
+from tests.own_cases import every_case
 
-CASES = {case.id: case for case in load_cases()}
+CASES = {case.id: case for case in every_case()}
 NONE = Deviations([], "", "", "")
 SIGMOID = "sigmoid/ordinary/moderate"
 

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from lossproof.adapters.numpy import NumpyAdapter
 
-from lossproof.case.read import load_cases
 from lossproof.core.dtypes import FLOAT_TYPES
 from lossproof.core.verdicts import FAILURES
 from lossproof.engine.call import ask
 from lossproof.engine.judge import judge
+from tests.own_cases import every_case
 
 torch = pytest.importorskip("torch")
 
@@ -23,7 +23,7 @@ def test_flushing_hardware_fails_no_required_case() -> None:
     adapter = NumpyAdapter()
     failures: list[str] = []
     flushed = 0
-    for case in load_cases():
+    for case in every_case():
         for dtype in set(case.dtypes) & set(FLOAT_TYPES) if case.level == "required" else ():
             torch.set_flush_denormal(True)
             try:

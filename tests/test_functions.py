@@ -20,7 +20,7 @@ from lossproof.bench.workload import Workload
 from lossproof.case import form as forms
 from lossproof.case.arrays import numpy_parameters
 from lossproof.case.model import Case
-from lossproof.case.read import load_cases, load_file
+from lossproof.case.read import load_file
 from lossproof.completeness import missing
 from lossproof.core import clauses as clause_pages
 from lossproof.core.clauses import clauses
@@ -45,9 +45,10 @@ from lossproof.registry.loaded import AdapterInfo, Loaded
 from lossproof.registry.skeleton import skeleton
 from lossproof.site import calls
 from tests.functions import COLUMNS, PAGE, renewed, row
+from tests.own_cases import every_case
 
 ROOT = PAGE.parent.parent
-CASES = load_cases()
+CASES = every_case()
 
 MADE_UP = Function(
     "made_up",

@@ -13,7 +13,7 @@ from lossproof.adapters.numpy import NumpyAdapter
 
 from lossproof.adapter import ALL_DTYPES
 from lossproof.case.model import Case
-from lossproof.case.read import load_cases, load_file
+from lossproof.case.read import load_file
 from lossproof.cli.main import main
 from lossproof.core.functions import FUNCTIONS
 from lossproof.engine.call import ask
@@ -23,6 +23,7 @@ from lossproof.fuzz.store import exact_number, write_case
 from lossproof.isolation.load import load_adapter
 from lossproof.oracle.certify import certify_case, expect
 from lossproof.oracle.definitions import definition
+from tests.own_cases import quick_cases
 
 CLIPPED = """
 import numpy as np
@@ -184,7 +185,7 @@ def measured(case: Case, factor: float = 1.0) -> laws.Measured:
 
 
 def example(law: str) -> Case:
-    by_id = {case.id: case for case in load_cases()}
+    by_id = {case.id: case for case in quick_cases()}
     return replace(by_id[EXAMPLES[law]], dtypes=("float64",))
 
 

@@ -12,7 +12,6 @@ from xml.etree import ElementTree
 import pytest
 
 import lossproof
-from lossproof.case.read import load_cases
 from lossproof.cli.main import main
 from lossproof.core.functions import FUNCTIONS
 from lossproof.core.validate import fit
@@ -23,6 +22,7 @@ from lossproof.isolation.load import load_adapter
 from lossproof.results.badge import conformance, write_badge
 from lossproof.results.file import read_json
 from lossproof.results.gate import LEVELS, Gate, key
+from tests.own_cases import every_case
 
 ROOT = Path(__file__).parent.parent
 
@@ -270,7 +270,7 @@ def test_check_finds_every_case_of_a_function_without_parameters() -> None:
     from lossproof.adapters.numpy import NumpyAdapter
 
     records = lossproof.check(NumpyAdapter().sigmoid, "sigmoid")
-    required = {c.id for c in load_cases() if c.function.name == "sigmoid" and c.level == "required"}
+    required = {c.id for c in every_case() if c.function.name == "sigmoid" and c.level == "required"}
     assert {r.case for r in records} == required
 
 

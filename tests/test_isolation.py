@@ -15,7 +15,6 @@ import numpy as np
 import pytest
 
 from lossproof.case.model import Case
-from lossproof.case.read import load_cases
 from lossproof.cli.main import main
 from lossproof.core.verdicts import Verdict
 from lossproof.engine.record import Record
@@ -26,9 +25,10 @@ from lossproof.isolation.parallel import run_parallel
 from lossproof.registry.loaded import Loaded
 from lossproof.results.file import read_json
 from tests.misbehaving import FAULTS, START_FAULTS
+from tests.own_cases import quick_cases
 
 ROOT = Path(__file__).parent.parent
-SIGMOID = [case for case in load_cases() if case.id.startswith("sigmoid/ordinary/")]
+SIGMOID = [case for case in quick_cases() if case.id.startswith("sigmoid/ordinary/")]
 TRIGGER = "sigmoid/ordinary/scalar"
 
 
@@ -123,7 +123,7 @@ def test_python_adapters_are_isolated_in_the_same_way(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["numpy", "torch"])
 def test_isolated_parallel_and_direct_runs_agree(name: str) -> None:
-    pairs = list(jobs(load_cases(), []))
+    pairs = list(jobs(quick_cases(), []))
     here = load_adapter(name)
     if here.adapter is None:
         pytest.skip(str(here.info.skipped))
@@ -138,7 +138,7 @@ def test_isolated_parallel_and_direct_runs_agree(name: str) -> None:
 
 def test_every_shape_and_stride_survives_the_pipe() -> None:
     """A Python adapter sees the strides that the case asks for, through the pipe as well."""
-    cases = [case for case in load_cases() if case.layout]
+    cases = [case for case in quick_cases() if case.layout]
     assert cases
     here = [row for rows in run_here(load_adapter("numpy"), jobs(cases, [])) for row in rows]
     assert run(load_adapter("numpy", isolate=True), cases, ()) == here

@@ -10,11 +10,11 @@ import pytest
 
 from lossproof.case.inputs import shape_of
 from lossproof.case.model import Case
-from lossproof.case.read import load_cases
 from lossproof.core.functions import FUNCTIONS
 from lossproof.core.layout import LAYOUTS
+from tests.own_cases import every_case
 
-CASES = load_cases()
+CASES = every_case()
 LENGTHS = (*range(1, 18), 31, 33, 63, 65, 127, 129)
 PRIMES = (257, 1021, 4099, 8191, 65537)
 # Functions of elements, and of rows with the array whose rows have a special element.

@@ -13,16 +13,17 @@ from lossproof.adapters.numpy import NumpyAdapter
 
 from lossproof.adapter import Call
 from lossproof.case.inputs import materialize
-from lossproof.case.read import load_cases, load_file
+from lossproof.case.read import load_file
 from lossproof.core.layout import ALIGNMENT, LAYOUTS, laid_out, layout_of
 from lossproof.engine.call import bind
 from lossproof.errors import InputError
 from lossproof.isolation.encode import encode_array
 from lossproof.isolation.protocol import decode_array
+from tests.own_cases import every_case
 
 DTYPES = ["float64", "float32", "float16", ml_dtypes.bfloat16, "int64"]
 SHAPES = [(5,), (3, 5), (2, 3, 5), (2, 3, 4, 5), (7, 1, 3)]
-CASES = {case.id: case for case in load_cases()}
+CASES = {case.id: case for case in every_case()}
 
 
 def array_for(layout: str, shape: tuple[int, ...], dtype: Any) -> Any:

@@ -9,16 +9,16 @@ import numpy as np
 import pytest
 from lossproof.adapters.numpy import NumpyAdapter
 
-from lossproof.case.read import load_cases
 from lossproof.core.verdicts import FAILURES, Verdict
 from lossproof.engine.judge import run_case
 from lossproof.engine.proof import failing_valid_call, valid
 from lossproof.engine.record import Record
 from lossproof.isolation.load import load_adapter
 from lossproof.registry.deviations import Deviations
+from tests.own_cases import quick_cases
 
 NONE = Deviations([], "", "", "")
-RAISING = [case for case in load_cases() if any(variant.raises for variant in case.variants)]
+RAISING = [case for case in quick_cases() if any(variant.raises for variant in case.variants)]
 
 # How an adapter is broken, as the body of each of its functions.
 BROKEN = {
@@ -106,7 +106,7 @@ def test_a_backend_that_answers_valid_calls_may_raise() -> None:
     assert not [record for record in records if record.verdict in FAILURES]
 
 
-@pytest.mark.parametrize("case", load_cases(), ids=lambda case: case.id)
+@pytest.mark.parametrize("case", quick_cases(), ids=lambda case: case.id)
 def test_the_valid_call_of_every_case_is_valid(case: Any) -> None:
     exact = valid(case).exact_arrays
     assert {name: array.shape for name, array in exact.items()} == {
@@ -157,7 +157,7 @@ def test_a_result_of_another_type_has_one_verdict_in_process_and_isolated(kind: 
         f"        x = np.asarray(x)\n        return {how}\n",
         encoding="utf-8",
     )
-    case = next(case for case in load_cases() if case.id == "softmax/ordinary/three-classes")
+    case = next(case for case in quick_cases() if case.id == "softmax/ordinary/three-classes")
     found = []
     for isolate in (False, True):
         adapter = load_adapter(str(path), isolate=isolate).adapter

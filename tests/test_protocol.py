@@ -15,7 +15,6 @@ import numpy as np
 import pytest
 import yaml
 
-from lossproof.case.read import load_cases
 from lossproof.core.resources import folder
 from lossproof.engine.call import bind
 from lossproof.isolation import protocol
@@ -23,6 +22,7 @@ from lossproof.isolation.encode import encode_array
 from lossproof.isolation.load import load_adapter
 from lossproof.isolation.protocol import ProtocolError, decode_array
 from lossproof.isolation.remote import serving
+from tests.own_cases import quick_cases
 
 ROOT = Path(__file__).parent.parent
 SCHEMA = json.loads((folder("spec") / "protocol.schema.json").read_text(encoding="utf-8"))
@@ -128,7 +128,7 @@ def test_every_request_fits_the_schema() -> None:
     adapter = load_adapter("numpy").adapter
     assert adapter is not None
     seen = set()
-    for case in load_cases():
+    for case in quick_cases():
         kinds = (case.function.name, bool(case.layout), case.cotangent is None)
         if kinds in seen:
             continue

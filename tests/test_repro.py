@@ -29,7 +29,6 @@ from lossproof.adapters.numpy import NumpyAdapter
 from lossproof import Adapter
 from lossproof.case.expected import Tolerance
 from lossproof.case.model import Case
-from lossproof.case.read import load_cases
 from lossproof.core.resources import folder
 from lossproof.errors import LossproofError
 from lossproof.isolation.load import load_adapter
@@ -39,9 +38,10 @@ from lossproof.repro.expression import expression
 from lossproof.repro.full import full_script
 from lossproof.repro.script import reproduce
 from lossproof.repro.short import MAX_LINES, short_script
+from tests.own_cases import quick_cases
 from tests.reproduction import Outcome, compare, run_script
 
-CASES = {case.id: case for case in load_cases()}
+CASES = {case.id: case for case in quick_cases()}
 HERE = Path(__file__).parent
 
 

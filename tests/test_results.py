@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 
 import jsonschema
 import pytest
 
-from lossproof.case.read import load_cases
+from lossproof.case.model import Case
 from lossproof.core.resources import folder
 from lossproof.engine.judge import run_case
 from lossproof.isolation.load import load_adapter
@@ -16,11 +17,18 @@ from lossproof.registry.find import BUILTIN
 from lossproof.registry.loaded import Loaded
 from lossproof.results.file import read_json
 from lossproof.results.folder import file_name
+from tests.own_cases import every_case, quick_cases
 
 FOLDER = Path(__file__).parent.parent / "results"
 FILES = sorted(FOLDER.glob("*.json"))
-# Every output that the cases have.
-DUE = {(c.id, dtype, output) for c in load_cases() for dtype in c.dtypes for output in c.expected or ()}
+
+
+def due(cases: Iterable[Case]) -> set[tuple[str, str, str]]:
+    """Every output that the cases have."""
+    return {(c.id, dtype, output) for c in cases for dtype in c.dtypes for output in c.expected or ()}
+
+
+DUE, DUE_QUICKLY = due(every_case()), due(quick_cases())
 # Backends that judge all cases in seconds. The others compile each.
 QUICK = ("numpy", "torch", "tensorflow", "keras")
 
@@ -51,22 +59,24 @@ def test_a_file_is_a_summary_of_cases_that_exist(path: Path) -> None:
 def test_no_case_is_missing(name: str) -> None:
     """Of the version that is installed, in the dtypes that were run (torch-compile's are float32)."""
     _, path = installed(name)
-    found = {(r.case, r.dtype, r.output) for r in read_json(path).records}
+    results = read_json(path)
+    found = {(r.case, r.dtype, r.output) for r in results.records}
     dtypes = {dtype for _, dtype, _ in found}
-    missing = sorted({case for case, dtype, _ in DUE - found if dtype in dtypes})
+    of_its_set = DUE if results.environment.get("cases") == "thorough" else DUE_QUICKLY
+    missing = sorted({case for case, dtype, _ in of_its_set - found if dtype in dtypes})
     assert not missing, f"run: lossproof run {' '.join(missing)} -a {name} --results results"
 
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("name", QUICK)
 def test_verdicts_are_current(name: str) -> None:
-    """A sporadic deviation shows on some processors only."""
+    """Of the quick set. A sporadic deviation shows on some processors only."""
     loaded, path = installed(name)
     assert loaded.adapter is not None
     sporadic = {deviation.id for deviation in loaded.deviations.entries if deviation.sporadic}
     kept = {(r.case, r.dtype, r.output): r for r in read_json(path).records}
     changed = []
-    for case in load_cases():
+    for case in quick_cases():
         for dtype in case.dtypes:
             for new in run_case(loaded.adapter, name, case, dtype, loaded.deviations):
                 old = kept.get((new.case, new.dtype, new.output))

@@ -23,10 +23,11 @@ from lossproof.engine.judge import choices_shown
 from lossproof.engine.verdict import FLOAT32_RESULT
 from lossproof.registry.deviations import load_deviations
 from lossproof.registry.find import BUILTIN
+from tests.own_cases import every_case
 from tests.plain_yaml import PlainLoader
 
 ROOT = Path(__file__).parent.parent
-CASES = load_cases()
+CASES = every_case()
 
 
 def schema(name: str) -> dict[str, Any]:

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 
 from lossproof.case.model import Case
-from lossproof.case.read import load_cases
 from lossproof.core.functions import FUNCTIONS
 from lossproof.core.resources import folder
+from tests.own_cases import every_case
 
-CASES = {case.id: case for case in load_cases()}
+CASES = {case.id: case for case in every_case()}
 Row = dict[str, str]
 
 

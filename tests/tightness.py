@@ -18,7 +18,6 @@ from packaging.version import Version
 
 from lossproof.case.expected import Sketch
 from lossproof.case.model import Case
-from lossproof.case.read import load_cases
 from lossproof.core.dtypes import FLOAT_TYPES
 from lossproof.core.functions import FUNCTIONS
 from lossproof.core.verdicts import FAILURES, Verdict
@@ -29,6 +28,7 @@ from lossproof.results.file import Results, read_json
 from . import reference
 from .correct import CORRECT, PLAIN
 from .detection import judged
+from .own_cases import every_case
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "tightness.md"
@@ -145,7 +145,7 @@ def page(correct: Mapping[Cell, float]) -> str:
     columns.update(measured)
     columns["correct"] = correct
     smallest: dict[Cell, tuple[float, str]] = defaultdict(lambda: (float("inf"), ""))
-    for case in load_cases():
+    for case in every_case():
         if case.level != "required" or case.function.integer_result or case.expected is None:
             continue
         for dtype in case.dtypes:

@@ -1,0 +1,25 @@
+"""lossproof's own cases, read once for all tests of a process: reading them takes seconds.
+
+Most tests are of the quick set, which each of their rules can be tried on. Those that are about what the
+thorough set holds, or compare with it, take every case.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+
+from lossproof.case.model import Case
+from lossproof.case.read import load_cases
+from lossproof.case.select import select_cases
+
+
+@cache
+def quick_cases() -> tuple[Case, ...]:
+    """What a run takes unless ``--thorough`` is given."""
+    return tuple(select_cases([], []))
+
+
+@cache
+def every_case() -> tuple[Case, ...]:
+    """Those of the thorough set, too."""
+    return tuple(load_cases())
