@@ -46,7 +46,7 @@ def nearest(x: Quantity) -> float:
         return x
     low = float(x.lower())
     if low != float(x.upper()):
-        raise Undecided("a number, or a sum that stands for many, is too close to a rounding boundary to decide")
+        raise Undecided("a number, or the sum of many, is too close to a rounding boundary to decide")
     return low
 
 
