@@ -18,6 +18,11 @@ from ._pspnet import PspnetTotalLoss
 _REDUCE = {"none": lambda loss: loss, "sum": mx.sum, "mean": mx.mean}
 
 
+def _as_large(weight: Any, target: Any) -> Any:
+    """The weights of each element, which MLX does not broadcast itself."""
+    return None if weight is None else mx.broadcast_to(weight, target.shape)
+
+
 class MlxAdapter(PspnetTotalLoss):
     """mlx.nn's functions and losses, and mlx.core where there is none."""
 
@@ -108,7 +113,7 @@ class MlxAdapter(PspnetTotalLoss):
 
     def binary_cross_entropy(self, probabilities: Any, target: Any, *, weight: Any, reduction: str) -> Any:
         return nn.losses.binary_cross_entropy(
-            probabilities, target, weights=weight, with_logits=False, reduction=reduction
+            probabilities, target, weights=_as_large(weight, target), with_logits=False, reduction=reduction
         )
 
     def sigmoid_cross_entropy(
@@ -116,7 +121,9 @@ class MlxAdapter(PspnetTotalLoss):
     ) -> Any:
         if pos_weight is not None:
             raise Unsupported("mlx.nn.losses.binary_cross_entropy has no pos_weight")
-        return nn.losses.binary_cross_entropy(logits, target, weights=weight, reduction=reduction)
+        return nn.losses.binary_cross_entropy(
+            logits, target, weights=_as_large(weight, target), reduction=reduction
+        )
 
     # -- functions that its users compose ------------------------------------------------------
 
@@ -125,8 +132,9 @@ class MlxAdapter(PspnetTotalLoss):
 
     def pspnet_resize_labels(self, labels: Any, *, size: tuple[int, int]) -> Any:
         # mlx.nn.Upsample takes a scale factor, not a size: index instead.
-        rows = mx.arange(size[0]) * labels.shape[1] // size[0]
-        columns = mx.arange(size[1]) * labels.shape[2] // size[1]
+        # In 64 bits: i * H leaves 32 for large maps.
+        rows = mx.arange(size[0], dtype=mx.int64) * labels.shape[1] // size[0]
+        columns = mx.arange(size[1], dtype=mx.int64) * labels.shape[2] // size[1]
         return labels[:, rows[:, None], columns]
 
     def pspnet_loss(self, logits: Any, labels: Any, *, num_classes: int, reduction: str) -> Any:
@@ -154,7 +162,8 @@ class MlxAdapter(PspnetTotalLoss):
 
     def _mask_loss(self, targets: Any, ids: Any, masks: Any, neutral: float, *, with_logits: bool) -> Any:
         positive = (ids > 0)[:, :, None, None]
-        own = mx.take_along_axis(masks, ids[:, :, None, None, None], axis=-1)[..., 0]
+        # take_along_axis checks no index: RoIs that do not count take the mask of class 0.
+        own = mx.take_along_axis(masks, mx.maximum(ids, 0)[:, :, None, None, None], axis=-1)[..., 0]
         own = mx.where(positive, own, mx.full(own.shape, neutral, own.dtype))
         loss = nn.losses.binary_cross_entropy(own, targets, with_logits=with_logits, reduction="none")
         loss = mx.where(positive, loss, mx.zeros_like(loss))

@@ -123,8 +123,8 @@ class PaddleAdapter(PspnetTotalLoss):
         return _REDUCE[reduction](loss)
 
     def pspnet_resize_labels(self, labels: Any, *, size: tuple[int, int]) -> Any:
-        # interpolate has no integer kernel; label maps go through float.
-        resized = F.interpolate(labels.unsqueeze(1).astype("float32"), size=list(size), mode="nearest")
+        # Of the integers interpolate has a kernel for int64 alone.
+        resized = F.interpolate(labels.unsqueeze(1).astype("int64"), size=list(size), mode="nearest")
         return resized.squeeze(1).astype(labels.dtype)
 
     def pspnet_loss(self, logits: Any, labels: Any, *, num_classes: int, reduction: str) -> Any:

@@ -27,7 +27,10 @@ function decode({ shape, dtype, data }) {
   } else {
     values = data.map((x) => (typeof x === 'string' ? SPECIAL[x] : x));
   }
-  // TensorFlow.js has one integer type.
+  // TensorFlow.js has one integer type, of 32 bits; tf.tensor would wrap what is beyond.
+  if (dtype === 'int64' && Array.from(values, Number).some((x) => x !== (x | 0))) {
+    throw new Unsupported('TensorFlow.js has no integers beyond 32 bits');
+  }
   return tf.tensor(Array.from(values, Number), shape, dtype === 'float32' ? 'float32' : 'int32');
 }
 
