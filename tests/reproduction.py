@@ -1,7 +1,7 @@
 """Runs the scripts of ``lossproof repro`` for many pairs of case and dtype, and compares verdicts.
 
-A process of its own per adapter: ``python -m tests.reproduction ADAPTER first|all [every nth]``. Scripts are
-executed one after the other in it, with all of lossproof hidden, so that a framework is imported once.
+A process of its own per adapter: ``python -m tests.reproduction ADAPTER first|turn|all [every nth]``. Scripts
+are executed one after the other in it, with all of lossproof hidden, so that a framework is imported once.
 """
 
 from __future__ import annotations
@@ -118,11 +118,16 @@ def compare(adapter: Adapter, case: Case, dtype: str, outcome: Outcome) -> None:
         outcome.wrong.append(f"{case.id} {dtype}: short: status {code}, {shown} where {status}, {due} is due")
 
 
-def pairs(loaded: Loaded, adapter: Adapter, every: bool) -> Iterator[tuple[Case, str]]:
-    """The pairs with a verdict: all dtypes of a case, or the first that the adapter has."""
-    for case in quick_cases():
+def pairs(loaded: Loaded, adapter: Adapter, which: str) -> Iterator[tuple[Case, str]]:
+    """The pairs of the quick set with a verdict, by the dtypes that the adapter has of each case.
+
+    ``all`` of them, the ``first``, or one after another in ``turn``, case by case.
+    """
+    for number, case in enumerate(quick_cases()):
         dtypes = [dtype for dtype in case.dtypes if missing(adapter, case, dtype) is None]
-        for dtype in dtypes if every else dtypes[:1]:
+        if which != "all" and dtypes:
+            dtypes = [dtypes[number % len(dtypes) if which == "turn" else 0]]
+        for dtype in dtypes:
             deviations = (loaded.deviations.find(case.id, dtype, output) for output in case.expected or ())
             # What comes and goes with a process's memory cannot be asked for twice.
             if not any(deviation is not None and deviation.sporadic for deviation in deviations):
@@ -133,7 +138,7 @@ def main(name: str, which: str, stride: str = "1") -> None:
     loaded = load_adapter(name)
     assert loaded.adapter is not None, loaded.info.skipped
     outcome = Outcome()
-    chosen = list(pairs(loaded, loaded.adapter, which == "all"))[:: int(stride)]
+    chosen = list(pairs(loaded, loaded.adapter, which))[:: int(stride)]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for case, dtype in chosen:

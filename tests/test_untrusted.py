@@ -12,6 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -95,10 +96,16 @@ def mutated(draw: st.DrawFn, texts: list[str]) -> str:
     return text
 
 
+@cache
+def parsed(text: str) -> dict[str, Any]:
+    document: dict[str, Any] = yaml.load(text, Loader=yaml.CBaseLoader)
+    return document
+
+
 @st.composite
 def replaced(draw: st.DrawFn, texts: list[str]) -> str:
     """One of the files, cut to a case or two, with some values replaced by anything."""
-    document = yaml.load(draw(st.sampled_from(texts)), Loader=yaml.BaseLoader)
+    document = dict(parsed(draw(st.sampled_from(texts))))
     key = next(name for name, value in document.items() if isinstance(value, list))
     document[key] = draw(st.lists(st.sampled_from(document[key]), min_size=1, max_size=2, unique_by=id))
     document = json.loads(json.dumps(document))
