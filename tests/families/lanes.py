@@ -107,6 +107,16 @@ def rotations(length: int) -> range:
     return range(PERIOD) if length < LONG else range(last, last + 1)
 
 
+def _special_at(start: int) -> int:
+    """The place of a cycle's second value, the NaN of those that have one, where it begins at ``start``."""
+    return (1 - start) % PERIOD
+
+
+def _strict(more: Case) -> Case:
+    """Without variants: nothing may be refused where the value that they are about is not reached."""
+    return {field: value for field, value in more.items() if field != "variants"}
+
+
 def _of_elements() -> Iterator[Topic]:
     for function, patterns in ELEMENTS.items():
         cases = [
@@ -114,7 +124,7 @@ def _of_elements() -> Iterator[Topic]:
                 f"{name}-{length}-from-{start}", clause, _why(length), length,
                 level=level,
                 inputs={array: _cycle(values, start, [length]) for array, values in arrays.items()},
-                **_given(parameters=parameters), **more,
+                **_given(parameters=parameters), **(more if _special_at(start) < length else _strict(more)),
             )
             for name, clause, level, arrays, parameters, more in patterns
             for length in LENGTHS
