@@ -288,8 +288,8 @@ def test_definitions_read_the_cases_as_the_cases_say() -> None:
         if case.level == "required":
             assert reading.level == "required" or reading.clause in ("G-8", "ED-3"), label
         elif reading.level == "required":
-            # The range that the case is about is another dtype's.
-            assert case.clause == "ED-3", label
+            # The range that the case is about is another dtype's, or a short cycle ends before its infinity.
+            assert case.clause == "ED-3" or case.id.split("/")[1] == "lanes-thorough", label
 
 
 SMALLEST = {name: float_type.smallest_subnormal for name, float_type in FLOAT_TYPES.items()}
@@ -334,7 +334,7 @@ SUBNORMAL: list[tuple[str, dict[str, Any], dict[str, Any], dict[str, Any]]] = [
     ),
     (
         "cross_entropy",
-        {"probabilities": ["tiny", 2.0], "target": [1.0, 0.0]},
+        {"probabilities": ["tiny", 2.0], "target": [0.5, 0.5]},
         {"axis": 0, **PLAIN},
         {"raises": True, "infinite": True, "gradients": False},
     ),

@@ -96,6 +96,9 @@ class RaisesForWhatIsInvalid(NumpyAdapter):
                 raise ValueError(f"{name} must be classes")
             if name in ("probabilities", "pred_masks") and not ((values >= 0) & (values <= 1)).all():
                 raise ValueError(f"{name} must be probabilities")
+            # Of arrays, softmax_cross_entropy takes any target.
+            if name == "target" and "logits" in arrays and not values.ndim and not 0 <= values <= 1:
+                raise ValueError("target must be a probability")
 
 
 def test_a_backend_that_answers_valid_calls_may_raise() -> None:
