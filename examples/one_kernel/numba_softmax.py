@@ -32,13 +32,14 @@ def _backward(cotangent, y, gradient):
 
 
 def softmax(logits):
-    y = np.empty_like(logits)
+    # In C order: empty_like keeps the order of logits, and rows of that may be a copy.
+    y = np.empty(logits.shape, logits.dtype)
     _forward(_rows(logits), _rows(y))
     return y
 
 
 def softmax_gradient(cotangent, logits):
-    gradient = np.empty_like(logits)
+    gradient = np.empty(logits.shape, logits.dtype)
     _backward(_rows(cotangent), _rows(softmax(logits)), _rows(gradient))
     return gradient
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from lossproof.adapter import Adapter, Call
 from lossproof.case.model import Case
-from lossproof.case.read import load_cases
+from lossproof.case.select import select_cases
 from lossproof.core.functions import FUNCTIONS, Function
 from lossproof.core.text import require
 from lossproof.core.verdicts import FAILURES, Verdict
@@ -34,6 +34,7 @@ def check(
     cases: Sequence[str] = ("*",),
     skip: Sequence[str] = (),
     recommended: bool = False,
+    thorough: bool = False,
 ) -> list[Record]:
     """Run the cases of one function of the specification on a function of yours.
 
@@ -54,6 +55,7 @@ def check(
         cases: patterns of the cases to run, ``softmax/limits/*`` or ``range/*``.
         skip: patterns of cases to leave out.
         recommended: count misses of recommended cases as well.
+        thorough: run the long and the redundant cases, too, as patterns of ``cases`` do that match them.
 
     Returns:
         A record per judged output.
@@ -68,11 +70,8 @@ def check(
     adapter = _adapter(function, definition, framework, gradient)
     chosen = [
         case
-        for case in load_cases()
-        if case.function is definition
-        and (case.level == "required" or recommended)
-        and _matches(case, cases)
-        and not _matches(case, skip)
+        for case in select_cases([], [name], thorough or tuple(cases) != ("*",))
+        if (case.level == "required" or recommended) and _matches(case, cases) and not _matches(case, skip)
     ]
     records = [
         record

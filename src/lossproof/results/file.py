@@ -152,10 +152,13 @@ class Results:
     def to_dicts(self) -> list[dict[str, Any]]:
         """A row per record, all with the same keys: ``pandas.DataFrame(results.to_dicts())``.
 
-        ``verdict`` is plain text; ``error`` and ``allowed`` are absolute, ``error_ulp`` is in ULPs of
+        ``verdict`` and ``choices`` are plain text; ``error`` and ``allowed`` are absolute, ``error_ulp`` is in ULPs of
         the row's dtype.
         """
-        return [{**asdict(record), "verdict": str(record.verdict)} for record in self.records]
+        return [
+            {**asdict(record), "verdict": str(record.verdict), "choices": ", ".join(record.choices)}
+            for record in self.records
+        ]
 
     @property
     def counts(self) -> Counter[str]:
