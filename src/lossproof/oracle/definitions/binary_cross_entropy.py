@@ -74,7 +74,8 @@ def _read_logits(arrays: Arrays, parameters: Parameters, dtype: FloatType) -> Re
     x, y = arrays["logits"], arrays["target"]
     if outside(y):
         return SILENT if x.ndim or nan(x, y) else INVALID_TARGET
-    if np.isinf(x).any():
+    # Beside a NaN an infinite logit has no limit to take.
+    if (np.isinf(x) & ~np.isnan(y)).any():
         silent = zero_weight(parameters["weight"]) or zero_weight(parameters["pos_weight"])
         return SILENT if silent else Reading("BCE-11", level="recommended")
     if nan(x, y):
