@@ -152,8 +152,8 @@ class Results:
     def to_dicts(self) -> list[dict[str, Any]]:
         """A row per record, all with the same keys: ``pandas.DataFrame(results.to_dicts())``.
 
-        ``verdict`` and ``choices`` are plain text; ``error`` and ``allowed`` are absolute, ``error_ulp`` is in ULPs of
-        the row's dtype.
+        ``verdict`` and ``choices`` are plain text; ``error`` and ``allowed`` are absolute, ``error_ulp``
+        is in ULPs of the row's dtype.
         """
         return [
             {**asdict(record), "verdict": str(record.verdict), "choices": ", ".join(record.choices)}

@@ -39,9 +39,9 @@ def to_html(text: str) -> str:
 
 
 def inline(text: str) -> str:
-    """One paragraph without its ``<p>``."""
+    """One paragraph without its ``<p>``, on a page beside the folder of the specification."""
     html: str = _parser().renderInline(text)
-    return html
+    return re.sub(r'href="([a-z0-9-]+)\.md(#[A-Za-z0-9-]+)?"', r'href="../spec/\1.html\2"', html)
 
 
 def with_anchors(html: str) -> str:

@@ -481,9 +481,12 @@ def _specification() -> list[tuple[str, str, str]]:
 
 
 def _citing(site: Site) -> dict[str, list[str]]:
+    """The cases of each clause that a backend was run on; the others have no place in the site."""
+    run = {case for _, case in site.by_case}
     found: dict[str, list[str]] = defaultdict(list)
     for case in site.cases.values():
-        found[case.clause].append(case.id)
+        if case.id in run:
+            found[case.clause].append(case.id)
     return found
 
 
