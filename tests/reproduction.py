@@ -20,7 +20,7 @@ from types import ModuleType
 
 from lossproof.adapter import Adapter
 from lossproof.case.model import Case
-from lossproof.core.verdicts import Verdict
+from lossproof.core.verdicts import RIGHT, Verdict
 from lossproof.engine.call import missing
 from lossproof.engine.judge import judge
 from lossproof.engine.proof import ask_proven
@@ -30,7 +30,6 @@ from lossproof.repro.full import full_script
 from lossproof.repro.short import short_script
 from tests.own_cases import quick_cases
 
-RIGHT = {Verdict.PASS, Verdict.VARIANT}
 _LINE = re.compile(r"^(value|gradients\.\w+): (\w+)(?: \((.+?)\))?", re.M)
 
 

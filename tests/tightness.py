@@ -20,7 +20,7 @@ from lossproof.case.expected import Sketch
 from lossproof.case.model import Case
 from lossproof.core.dtypes import FLOAT_TYPES
 from lossproof.core.functions import FUNCTIONS
-from lossproof.core.verdicts import FAILURES, Verdict
+from lossproof.core.verdicts import FAILURES, RIGHT
 from lossproof.engine.record import Record
 from lossproof.registry.find import BUILTIN
 from lossproof.results.file import Results, read_json
@@ -36,7 +36,6 @@ PAGE = ROOT / "docs" / "tightness.md"
 PROCESSORS_DIFFER = 0.2
 # Function, dtype, "value" or "gradient".
 Cell = tuple[str, str, str]
-PASSING = (Verdict.PASS, Verdict.VARIANT)
 
 
 def output_kind(output: str) -> str:
@@ -47,7 +46,7 @@ def shares(rows: Iterable[Record]) -> dict[Cell, float]:
     """The largest error of what passes, as a share of what is allowed there."""
     worst: dict[Cell, float] = {}
     for row in rows:
-        if row.verdict in PASSING and row.share_used is not None:
+        if row.verdict in RIGHT and row.share_used is not None:
             cell = (row.function, row.dtype, output_kind(row.output))
             worst[cell] = max(worst.get(cell, 0.0), row.share_used)
     return worst
@@ -76,7 +75,7 @@ def outcome(name: str) -> Outcome:
     wrong = [row for row in rows if row.verdict in FAILURES]
     return Outcome(
         tuple(f"{row.case} {row.dtype} {row.output}: {row.message}" for row in wrong),
-        frozenset((row.case, row.dtype, row.output) for row in rows if row.verdict in PASSING),
+        frozenset((row.case, row.dtype, row.output) for row in rows if row.verdict in RIGHT),
         shares(rows),
     )
 

@@ -186,7 +186,7 @@ class CaseItem(pytest.Item):
         self.extra_keyword_matches |= {case.function.name, loaded.info.name}
 
     def runtest(self) -> None:
-        from lossproof.core.verdicts import FAILURES, Verdict
+        from lossproof.core.verdicts import FAILURES, UNJUDGED, Verdict
         from lossproof.engine.runner import run_here
 
         if self.case.expected is None:
@@ -200,7 +200,7 @@ class CaseItem(pytest.Item):
         for verdict in (Verdict.DEVIATION, Verdict.BELOW):
             if verdict in verdicts:
                 pytest.xfail("; ".join(lines))
-        if verdicts and verdicts <= {Verdict.UNSUPPORTED, Verdict.SKIPPED}:
+        if verdicts and verdicts <= UNJUDGED:
             pytest.skip(records[0].message)
 
     def repr_failure(self, excinfo: Any, style: Any = None) -> Any:

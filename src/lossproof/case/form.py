@@ -35,6 +35,7 @@ Integer = Annotated[int, must("an integer of 64 bits", ge=-(2**63), le=2**63 - 1
 Length = Annotated[int, must(f"an integer from 0 to {MAX_ELEMENTS}", ge=0, le=MAX_ELEMENTS)]
 Lengths = Annotated[tuple[Length, ...], must("a list of lengths")]
 Words = Annotated[str, matching("[a-z0-9]+(-[a-z0-9]+)*", "lower-case words and numbers joined by hyphens")]
+Dtypes = Annotated[tuple[Dtype, ...], Meta(min_length=1, extra_json_schema=_UNIQUE)]
 Sentence = Annotated[str, must("a sentence", pattern=r"\S")]
 Reason = Annotated[str, must("a sentence: vacuous gives a reason for each output", pattern=r"\S")]
 
@@ -231,7 +232,7 @@ class DocumentedChoice(Form, frozen=True, kw_only=True):
     """What another definition gives that the field documents (spec/choices.md); the oracle's."""
 
     SAYS: ClassVar[str] = "a choice is a mapping with expected and tolerance"
-    dtypes: Annotated[tuple[Dtype, ...], Meta(min_length=1, extra_json_schema=_UNIQUE)] | UnsetType = UNSET
+    dtypes: Dtypes | UnsetType = UNSET
     expected: Expected
     tolerance: Tolerances
 
@@ -256,7 +257,7 @@ class CaseEntry(Form, frozen=True, kw_only=True):
     level: Annotated[Literal["required", "recommended"], must("required or recommended")]
     thorough: bool = False
     why: Sentence
-    dtypes: Annotated[tuple[Dtype, ...], Meta(min_length=1, extra_json_schema=_UNIQUE)]
+    dtypes: Dtypes
     inputs: dict[str, Input]
     parameters: dict[str, Any] = field(default_factory=dict)
     cotangent: Input | UnsetType = UNSET

@@ -79,6 +79,7 @@ def iterate_cases(paths: Sequence[Path] | None = None) -> Iterator[Case]:
             yield case
 
 
+# What a file of thorough cases shows of itself without being parsed.
 _HEAD = re.compile(r"function: (\w+)\n(?:.*\n)*?thorough: true\ncases:\n")
 _ID = re.compile(r"^  - id: (\S+)$", re.MULTILINE)
 
@@ -86,9 +87,8 @@ _ID = re.compile(r"^  - id: (\S+)$", re.MULTILINE)
 def thorough_ids(path: Path, text: str | None = None) -> list[str] | None:
     """The ids in a file that says ``thorough: true`` of all its cases; None of another file.
 
-    ``text`` stands in for its content.
-
     The quick set passes such files over, which are most of what there is, at the cost of their ids alone.
+    ``text`` stands in for the file's content.
 
     Raises:
         InputError: the file cannot be read.

@@ -21,6 +21,9 @@ class Verdict(StrEnum):
 
 
 FAILURES = frozenset({Verdict.FAIL, Verdict.ERROR, Verdict.CRASH, Verdict.TIMEOUT})
+RIGHT = frozenset({Verdict.PASS, Verdict.VARIANT})
+# The backend was asked for nothing that it has.
+UNJUDGED = frozenset({Verdict.UNSUPPORTED, Verdict.SKIPPED})
 
 
 class RemoteError(Exception):

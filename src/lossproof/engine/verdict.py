@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from lossproof.case.expected import DocumentedChoice, Expected, Tolerance, Variant
 from lossproof.core.dtypes import HALF_TYPES
-from lossproof.core.verdicts import ProcessFault, Verdict
+from lossproof.core.verdicts import RIGHT, ProcessFault, Verdict
 from lossproof.engine.answer import Answer, describe
 from lossproof.engine.compare import Comparison, compare
 from lossproof.errors import Unsupported
@@ -75,7 +75,7 @@ def judge_outputs(
     return judged
 
 
-_SETTLED = frozenset({Verdict.PASS, Verdict.VARIANT, Verdict.UNSUPPORTED})
+_SETTLED = RIGHT | {Verdict.UNSUPPORTED}
 
 
 def _met(

@@ -8,11 +8,9 @@ from typing import Any
 import numpy as np
 
 from lossproof.case.expected import DocumentedChoice, Expected, Sketch, Tolerance, Variant
-from lossproof.core.verdicts import Verdict
+from lossproof.core.verdicts import RIGHT, Verdict
 from lossproof.engine.answer import Answer
 from lossproof.engine.verdict import judge_outputs
-
-RIGHT = frozenset({Verdict.PASS, Verdict.VARIANT})
 
 
 def report(

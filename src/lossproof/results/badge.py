@@ -6,10 +6,9 @@ from collections.abc import Mapping
 from html import escape
 from pathlib import Path
 
-from lossproof.core.verdicts import FAILURES, Verdict
+from lossproof.core.verdicts import FAILURES, UNJUDGED, Verdict
 from lossproof.errors import InputError
 
-_NOT_JUDGED = (Verdict.UNSUPPORTED, Verdict.SKIPPED)
 _GREEN, _YELLOW, _RED = "#2a7f3b", "#8a6d00", "#b42318"
 
 _TEMPLATE = """<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="20" role="img" \
@@ -32,7 +31,7 @@ def conformance(verdicts: Mapping[Verdict, int]) -> tuple[str, str]:
     Judged are all but those that the backend does not support. Red: something fails, or nothing was
     judged; yellow: what is wrong is recorded or only recommended; green: all is right.
     """
-    judged = sum(number for verdict, number in verdicts.items() if verdict not in _NOT_JUDGED)
+    judged = sum(number for verdict, number in verdicts.items() if verdict not in UNJUDGED)
     if not judged:
         return "nothing judged", _RED
     right = verdicts.get(Verdict.PASS, 0) + verdicts.get(Verdict.VARIANT, 0)

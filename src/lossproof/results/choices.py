@@ -9,11 +9,10 @@ from typing import NamedTuple
 
 from lossproof.core.dtypes import HALF_TYPES
 from lossproof.core.functions import FUNCTIONS
-from lossproof.core.verdicts import Verdict
+from lossproof.core.verdicts import UNJUDGED
 from lossproof.engine.record import Record
 from lossproof.engine.verdict import FLOAT32_RESULT
 
-_UNJUDGED = (Verdict.UNSUPPORTED, Verdict.SKIPPED)
 _Places = dict[tuple[str, str], set[tuple[str, str]]]
 
 
@@ -40,7 +39,7 @@ class Choices:
 
     def add(self, record: Record, shown: Iterable[str]) -> None:
         """Count a record; ``shown`` names the choices that its case shows in its dtype."""
-        if record.verdict in _UNJUDGED:
+        if record.verdict in UNJUDGED:
             return
         names = {*shown, *_by_dtype(record)}
         for name in names:

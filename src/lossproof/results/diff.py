@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lossproof.core.verdicts import Verdict
+from lossproof.core.verdicts import RIGHT, Verdict
 from lossproof.engine.record import Record
 from lossproof.registry.loaded import AdapterInfo
 from lossproof.results.file import Results
@@ -20,7 +20,6 @@ MEANING = {
     "new": "not in the old results",
     "gone": "not in the new results",
 }
-_RIGHT = (Verdict.PASS, Verdict.VARIANT)
 _WRONG = {Verdict.FAIL, Verdict.ERROR, Verdict.DEVIATION, Verdict.BELOW}
 
 
@@ -79,7 +78,7 @@ def compare_runs(old: Iterable[Record], new: Iterable[Record], recording: bool =
 def _change(before: Record | None, after: Record | None, recording: bool) -> Change | None:
     if before is None or after is None:
         return Change("new" if before is None else "gone", before, after)
-    wrong = after.verdict not in _RIGHT
+    wrong = after.verdict not in RIGHT
     if recording or not {before.verdict, after.verdict} <= _WRONG:
         difference = SEVERITY[after.verdict] - SEVERITY[before.verdict]
         if difference:

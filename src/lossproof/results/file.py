@@ -19,7 +19,7 @@ from lossproof.core.dtypes import Dtype
 from lossproof.core.form import Form
 from lossproof.core.text import counted
 from lossproof.core.validate import encode, load
-from lossproof.core.verdicts import FAILURES, Verdict
+from lossproof.core.verdicts import FAILURES, UNJUDGED
 from lossproof.engine.record import Record
 from lossproof.errors import InputError
 from lossproof.registry.loaded import AdapterInfo
@@ -29,7 +29,6 @@ from lossproof.results.tally import Tally
 
 CasesSet = Literal["quick", "thorough", "chosen"]
 
-_NOT_JUDGED = {Verdict.UNSUPPORTED, Verdict.SKIPPED}
 # What a results file in full and a summary begin with.
 _COMMON = ("schema", "environment", "adapters")
 
@@ -174,7 +173,7 @@ class Results:
     def conforms(self) -> bool:
         """Whether something was judged, and nothing fails."""
         seen = self.counts.keys()
-        return bool(seen - _NOT_JUDGED) and not seen & FAILURES
+        return bool(seen - UNJUDGED) and not seen & FAILURES
 
     def summary(self) -> str:
         """A line per adapter: whether it conforms, and what of its outputs is worth a word."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from xml.sax.saxutils import XMLGenerator
 from xml.sax.xmlreader import AttributesImpl
 
-from lossproof.core.verdicts import FAILURES, Verdict
+from lossproof.core.verdicts import FAILURES, RIGHT, Verdict
 from lossproof.engine.record import Record
 from lossproof.errors import InputError
 from lossproof.registry.loaded import AdapterInfo
@@ -76,7 +76,7 @@ def _write_test(xml: XMLGenerator, record: Record, tag: str | None) -> None:
 def _tag(record: Record, gate: Gate) -> str | None:
     if gate.fails(record):
         return "error" if record.verdict in FAILURES - {Verdict.FAIL} else "failure"
-    return None if record.verdict in (Verdict.PASS, Verdict.VARIANT) else "skipped"
+    return None if record.verdict in RIGHT else "skipped"
 
 
 def _clean(text: str) -> str:

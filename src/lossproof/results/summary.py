@@ -20,11 +20,9 @@ import msgspec
 
 from lossproof.core.dtypes import FLOAT_TYPES, INTEGER_TYPES, Dtype
 from lossproof.core.form import Form, matching
-from lossproof.core.verdicts import FAILURES, Verdict
+from lossproof.core.verdicts import FAILURES, RIGHT, UNJUDGED, Verdict
 from lossproof.engine.record import LINK, Record
 
-_RIGHT = (Verdict.PASS, Verdict.VARIANT)
-_UNJUDGED = (Verdict.UNSUPPORTED, Verdict.SKIPPED)
 # Where a file lies on the machine that ran: what raised tells its name all the same.
 _FOLDERS = re.compile(r"(?<![\w./:])/(?:[\w.@+-]+/)+(?=[\w.@+-])")
 # The error in ULPs that a correctly rounded number may have.
@@ -88,7 +86,7 @@ def fold(records: Iterable[Record]) -> Summary:
     kept = sorted(records, key=_place)
     found: dict[tuple[str, str, str, str], list[Record]] = defaultdict(list)
     for r in kept:
-        if r.verdict not in _UNJUDGED:
+        if r.verdict not in UNJUDGED:
             found[r.function, r.clause, r.case.partition("/")[2], r.output].append(r)
     sets = Counter(tuple(row.dtype for row in rows) for rows in found.values())
     dtypes = sets.most_common(1)[0][0] if sets else ()
@@ -207,7 +205,7 @@ def _unjudged(records: Sequence[Record]) -> Iterator[Unjudged]:
     """By reasons, dtypes and outputs, so that each group is all of their combinations."""
     by_output: dict[tuple[str, str, str], list[Record]] = defaultdict(list)
     for r in records:
-        if r.verdict in _UNJUDGED:
+        if r.verdict in UNJUDGED:
             by_output[r.clause, r.case, r.output].append(r)
     # One entry per dtype: its name, the verdict and the reason.
     by_case: dict[tuple[str, str, tuple[tuple[str, Verdict, str], ...]], list[str]] = defaultdict(list)
@@ -271,7 +269,7 @@ def _rows(folded: Judged, count: int, case: str) -> Iterator[dict[str, Any]]:
         columns["share"] = tuple(map(_plain_share, columns["error_ulp"]))
     for values in zip(*columns.values(), strict=True):
         own = dict(zip(_FIELDS, values, strict=True))
-        if not own["message"] and own["verdict"] not in _RIGHT:
+        if not own["message"] and own["verdict"] not in RIGHT:
             own["message"] = _about(own["actual"], own["worst"])
         yield own
 

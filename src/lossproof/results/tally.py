@@ -7,14 +7,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from lossproof.core.text import counted, shortened
-from lossproof.core.verdicts import FAILURES, Verdict
+from lossproof.core.verdicts import FAILURES, RIGHT, UNJUDGED, Verdict
 from lossproof.engine.record import Record
 from lossproof.results.choices import Choices
 from lossproof.results.gate import Gate
 
 _WORTH_LISTING = {Verdict.DEVIATION, Verdict.BELOW, Verdict.UNSUPPORTED} | FAILURES
-_RIGHT = (Verdict.PASS, Verdict.VARIANT)
-UNJUDGED = (Verdict.UNSUPPORTED, Verdict.SKIPPED)
 CONFORMS = "conforms"
 # So many reasons for what was not judged are told.
 MAX_REASONS = 3
@@ -43,7 +41,7 @@ class Tally:
         for record in records:
             name, verdict = record.function, record.verdict
             self.functions.setdefault(name, Counter())[verdict] += 1
-            if verdict in _RIGHT and record.share_used:
+            if verdict in RIGHT and record.share_used:
                 self.worst_share[name] = max(self.worst_share.get(name, 0.0), record.share_used)
             self.choices.add(record, record.choices)
             if verdict in UNJUDGED:

@@ -20,7 +20,7 @@ from lossproof.core.form import Form
 from lossproof.core.functions import FUNCTIONS
 from lossproof.core.resources import folder
 from lossproof.core.validate import load
-from lossproof.core.verdicts import Verdict
+from lossproof.core.verdicts import UNJUDGED, Verdict
 from lossproof.engine.judge import choices_shown
 from lossproof.engine.record import Record
 from lossproof.errors import InputError
@@ -37,8 +37,6 @@ SYMBOLS = {
     Verdict.FAIL: "✗", Verdict.ERROR: "✗", Verdict.CRASH: "✗", Verdict.TIMEOUT: "✗",
     Verdict.UNSUPPORTED: "–", Verdict.SKIPPED: "○",
 }  # fmt: skip
-# Verdicts that say nothing about the backend's numbers.
-ABSENT = (Verdict.UNSUPPORTED, Verdict.SKIPPED)
 
 
 @dataclass(frozen=True)
@@ -145,7 +143,7 @@ def _stem(adapter: str) -> str:
 def worst(records: Iterable[Record]) -> Verdict | None:
     """The gravest verdict, a supported one before one that is not."""
     verdicts = [record.verdict for record in records]
-    judged = [verdict for verdict in verdicts if verdict not in ABSENT]
+    judged = [verdict for verdict in verdicts if verdict not in UNJUDGED]
     return max(judged or verdicts, key=lambda verdict: SEVERITY[verdict], default=None)
 
 

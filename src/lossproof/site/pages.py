@@ -29,14 +29,14 @@ from lossproof.core.clauses import clauses
 from lossproof.core.dtypes import FLOAT_TYPES
 from lossproof.core.functions import FUNCTIONS
 from lossproof.core.resources import folder
-from lossproof.core.verdicts import FAILURES, Verdict
+from lossproof.core.verdicts import FAILURES, UNJUDGED, Verdict
 from lossproof.engine.judge import MAX_SHOWN, small_text
 from lossproof.engine.record import Record
 from lossproof.results.diff import KINDS, MEANING, Change, compare_runs
 from lossproof.site.calls import call_of
 from lossproof.site.edges import EdgeCase
 from lossproof.site.markdown import inline, to_html, with_anchors
-from lossproof.site.model import ABSENT, SYMBOLS, Column, Site, counts, version_key, worst
+from lossproof.site.model import SYMBOLS, Column, Site, counts, version_key, worst
 
 _HERE = Path(__file__).parent
 # Inputs that are generated only to show one of their elements have at most this many.
@@ -91,7 +91,13 @@ def _environment(site: Site) -> jinja2.Environment:
         undefined=jinja2.StrictUndefined,
     )
     environment.globals.update(
-        site=site, version=lossproof.__version__, symbols=SYMBOLS, worst=worst, counts=counts, Verdict=Verdict
+        site=site,
+        version=lossproof.__version__,
+        symbols=SYMBOLS,
+        worst=worst,
+        counts=counts,
+        Verdict=Verdict,
+        UNJUDGED=UNJUDGED,
     )
     environment.filters.update(
         maths=lambda text: Markup(inline(text)),
@@ -246,7 +252,7 @@ def lacking(answers: Answers) -> list[tuple[str, str]]:
     return [
         (column.label, next((o.value.message for o in outcomes if o.value is not None), ""))
         for column, outcomes in answers.outcomes.items()
-        if all(outcome.verdict in ABSENT for outcome in outcomes)
+        if all(outcome.verdict in UNJUDGED for outcome in outcomes)
     ]
 
 
@@ -328,7 +334,7 @@ def _accuracy(site: Site) -> Iterator[Cell]:
     for column in site.columns:
         groups: dict[tuple[str, str], list[Record]] = defaultdict(list)
         for record in site.records[column]:
-            if record.verdict not in ABSENT and record.share_used is not None:
+            if record.verdict not in UNJUDGED and record.share_used is not None:
                 groups[record.function, record.dtype].append(record)
         for (function, dtype), rows in groups.items():
             by_ulp = max(rows, key=lambda r: -1.0 if r.error_ulp is None else r.error_ulp)
