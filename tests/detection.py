@@ -6,9 +6,10 @@ mutants that no required case fails.
 
 from __future__ import annotations
 
+import re
 import sys
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 
@@ -76,17 +77,31 @@ def _likely_first(mutant: Mutant, function: str) -> list[Case]:
     return sorted(cases, key=lambda case: rank.get(case.path.stem, len(rank)))
 
 
-def uncaught() -> Iterator[tuple[Mutant, str]]:
-    """The mutants that no required case of one of their functions fails, with that function."""
-    for mutant in MUTANTS:
-        for function in mutant.functions:
-            if first_catch(mutant, function) is None:
-                yield mutant, function
+Catches = Mapping[tuple[str, str], str | None]
+"""By the class of a mutant and a function: a case that catches it there."""
 
 
-def page() -> str:
+def catches() -> Catches:
+    """What catches each mutant; minutes."""
+    return {(m.cls.__name__, function): first_catch(m, function) for m in MUTANTS for function in m.functions}
+
+
+def named_catches(text: str) -> dict[tuple[str, str], str]:
+    """The cases that a text of the page names."""
+    found: dict[tuple[str, str], str] = {}
+    function = ""
+    for line in text.splitlines():
+        if line.startswith("### "):
+            function = line.split()[1]
+        row = re.match(r"\| (\w+) \| .* \| `([a-z0-9/-]+)` \| [^|]*\|$", line)
+        if row and function:
+            found[row[1], function] = f"{function}/{row[2]}"
+    return found
+
+
+def page(caught: Catches) -> str:
     """The text of docs/detection.md."""
-    escaped = {(mutant.cls, function) for mutant, function in uncaught()}
+    escaped = {place for place, case in caught.items() if case is None}
     lines = [
         "# Detection",
         "",
@@ -103,7 +118,7 @@ def page() -> str:
         (f"{kind} | {meaning}", [m for m in MUTANTS if m.kind == kind]) for kind, meaning in KINDS.items()
     ]
     for label, own in [*rows, ("**all** |", MUTANTS)]:
-        found = sum(all((m.cls, f) not in escaped for f in m.functions) for m in own)
+        found = sum(all((m.cls.__name__, f) not in escaped for f in m.functions) for m in own)
         lines.append(f"| {label} | {len(own)} | {found} | {sum(m.upstream is not None for m in own)} |")
     lines += [
         "",
@@ -119,7 +134,7 @@ def page() -> str:
         cells = []
         for kind in GENERATED:
             own = [m for m in MUTANTS if m.kind == kind and function in m.functions]
-            found = sum((m.cls, function) not in escaped for m in own)
+            found = sum((m.cls.__name__, function) not in escaped for m in own)
             cells.append(f"{found} of {len(own)}" if own else "·")
         lines.append(f"| {function} | {' | '.join(cells)} |")
     lines += ["", "## The other mutants, and a case that catches each", ""]
@@ -134,7 +149,7 @@ def page() -> str:
         for mutant in MUTANTS:
             if function not in mutant.functions or mutant.kind in GENERATED:
                 continue
-            case = first_catch(mutant, function)
+            case = caught[mutant.cls.__name__, function]
             named = f"`{case.partition('/')[2]}`" if case else "**none**"
             link = f"[{_reference(mutant.upstream)}]({mutant.upstream})" if mutant.upstream else ""
             lines.append(f"| {mutant.cls.__name__} | {mutant.kind} | {mutant.bug} | {named} | {link} |")
@@ -150,10 +165,12 @@ def _reference(url: str) -> str:
 
 if __name__ == "__main__":
     if "--uncaught" in sys.argv:
-        for mutant, function in uncaught():
-            print(f"{mutant.kind:10} {function:32} {mutant.cls.__name__}: {mutant.bug}", flush=True)
+        for mutant in MUTANTS:
+            for function in mutant.functions:
+                if first_catch(mutant, function) is None:
+                    print(f"{mutant.kind:10} {function:32} {mutant.cls.__name__}: {mutant.bug}", flush=True)
         sys.exit()
-    text = page()
+    text = page(catches())
     if "--write" in sys.argv:
         PAGE.write_text(text, encoding="utf-8")
     else:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from lossproof.core.functions import FUNCTIONS
+from lossproof.core.verdicts import Verdict
 
-from .detection import PAGE, first_catch, page
+from .detection import PAGE, first_catch, judged_case, named_catches, page, required
 from .mutants import KINDS, MUTANTS, Mutant
 
 
@@ -33,4 +34,13 @@ def test_mutant_is_caught(mutant: Mutant, function: str) -> None:
 
 
 def test_the_page_on_detection_is_current() -> None:
-    assert page() == PAGE.read_text(encoding="utf-8"), "run: python -m tests.detection --write"
+    """Given that all are caught, which is tested above; the cases that it names do catch them."""
+    text = PAGE.read_text(encoding="utf-8")
+    named = named_catches(text)
+    cases = {case.id: case for case in required()}
+    mutants = {mutant.cls.__name__: mutant for mutant in MUTANTS}
+    for (name, _), case in named.items():
+        records = judged_case(mutants[name].cls(), cases[case])
+        assert any(record.verdict is Verdict.FAIL for record in records), f"{case} does not catch {name}"
+    caught = dict.fromkeys(((m.cls.__name__, f) for m in MUTANTS for f in m.functions), "caught") | named
+    assert page(caught) == text, "run: python -m tests.detection --write"
