@@ -1,10 +1,10 @@
 """Standalone scripts: they judge as a run does, need nothing of lossproof, and nothing gets into them.
 
 What is covered pair by pair (``test_scripts_judge_as_the_engine_does``), long form and short, of the quick
-set: every case in one of its dtypes in turn for torch, in its first for numpy, tensorflow and keras, and a
-sample for the compilers, which take a second a pair: every 60th of all pairs for jax and tensorflow-xla,
-every 30th for optax. torch-compile takes longer still and is left out. ``python -m tests.reproduction``
-takes any of it.
+set: every case in one of its dtypes in turn for torch, every other one in its first for numpy, every third
+for tensorflow and keras, and a sample for the compilers, which take a second a pair: every 120th of all
+pairs for jax and tensorflow-xla, every 60th for optax. torch-compile takes longer still and is left out.
+``python -m tests.reproduction`` takes any of it.
 """
 
 from __future__ import annotations
@@ -49,13 +49,13 @@ HERE = Path(__file__).parent
 # -- pair by pair ------------------------------------------------------------------------------
 
 COVERED = {
-    "numpy": ("first",),
+    "numpy": ("first", "2"),
     "torch": ("turn",),
-    "tensorflow": ("first",),
-    "keras": ("first",),
-    "jax": ("all", "60"),
-    "optax": ("all", "30"),
-    "tensorflow-xla": ("all", "60"),
+    "tensorflow": ("first", "3"),
+    "keras": ("first", "3"),
+    "jax": ("all", "120"),
+    "optax": ("all", "60"),
+    "tensorflow-xla": ("all", "120"),
 }
 INSTALLED = [name for name in COVERED if importlib.util.find_spec(BUILTIN[name].requires)]
 # Of all scripts; forms that no pair has would go unnoticed. NumPy's functions are lossproof's own, and of
