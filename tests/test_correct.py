@@ -11,6 +11,8 @@ from .correct import ARITHMETICS, CORRECT, PLAIN
 from .detection import required
 from .tightness import PAGE, PROCESSORS_DIFFER, correct_shares, outcome, page, written_shares
 
+pytestmark = pytest.mark.xdist_group("correct")
+
 
 def test_each_computes_otherwise_and_says_how() -> None:
     assert len({variant.how for variant in CORRECT.values()}) == len(CORRECT)

@@ -17,7 +17,6 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -63,27 +62,14 @@ INSTALLED = [name for name in COVERED if importlib.util.find_spec(BUILTIN[name].
 LEAST_SHORT = {"numpy": 0.0, "keras": 0.1, "jax": 0.1, "tensorflow-xla": 0.05}
 
 
-@pytest.fixture(scope="module")
-def outcomes(request: pytest.FixtureRequest) -> Iterator[dict[str, Future[Any]]]:
-    """The outcomes of the adapters that are asked for, two processes at a time."""
-    mine = test_scripts_judge_as_the_engine_does.__name__
-    tests = [item for item in request.session.items if item.name.startswith(mine)]
-    wanted = [name for name in INSTALLED if any(item.name == f"{mine}[{name}]" for item in tests)]
-    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "OMP_NUM_THREADS": "1"}
-
-    def run(name: str) -> Any:
-        command = [sys.executable, "-m", "tests.reproduction", name, *COVERED[name]]
-        done = subprocess.run(command, capture_output=True, text=True, cwd=HERE.parent, env=environment)
-        assert done.returncode == 0, done.stderr[-2000:]
-        return json.loads(done.stdout)
-
-    with ThreadPoolExecutor(max_workers=2) as pool:
-        yield {name: pool.submit(run, name) for name in wanted}
-
-
 @pytest.mark.parametrize("name", INSTALLED)
-def test_scripts_judge_as_the_engine_does(name: str, outcomes: dict[str, Future[Any]]) -> None:
-    outcome = outcomes[name].result()
+def test_scripts_judge_as_the_engine_does(name: str) -> None:
+    # In a process of its own, as a framework may be set up once only.
+    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "tests.reproduction", name, *COVERED[name]]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=HERE.parent, env=environment)
+    assert done.returncode == 0, done.stderr[-2000:]
+    outcome = json.loads(done.stdout)
     assert not outcome["wrong"], "\n".join(outcome["wrong"][:20])
     assert outcome["full"] > 20 and outcome["short"] >= LEAST_SHORT.get(name, 0.2) * outcome["full"]
 
