@@ -400,3 +400,50 @@ def test_a_condensed_file_says_the_same(
         assert ratios[0] == pytest.approx(ratios[1], rel=1e-5)
         assert new["stats"]["median"] == pytest.approx(old["stats"]["median"], rel=1e-5)
         assert new["extra_info"]["verdicts"] == old["extra_info"]["verdicts"]
+
+
+# -- by pytest-benchmark -----------------------------------------------------------------------
+
+
+def _speed(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """``pytest benchmarks`` on a workload in a dtype, in a process of its own."""
+    return subprocess.run(
+        [
+            sys.executable, "-m", "pytest", "benchmarks", "-p", "no:cacheprovider", "--benchmark-only",
+            "--benchmark-max-time=0.01", "-k", "classification-128x1000 and float32 and not sparse",
+            f"--benchmark-storage={folder}", *arguments,
+        ],
+        cwd=Path(__file__).parents[1], capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+
+def test_pytest_benchmark_records_the_speed_of_a_backend(tmp_path: Path) -> None:
+    (tmp_path / "broken.py").write_text(BROKEN, encoding="utf-8")
+    wrong = f"{tmp_path / 'broken.py'}:Wrong"
+    file = tmp_path / "speed.json"
+    done = _speed(tmp_path, "--adapter", "numpy", "--adapter", wrong, f"--benchmark-json={file}")
+    assert done.returncode == 0, done.stdout
+    found = json.loads(file.read_text(encoding="utf-8"))["benchmarks"]
+    works = {"softmax classification-128x1000 float32"}
+    assert works < {work.name for work in workloads()}
+    places = {(row["extra_info"]["adapter"], row["extra_info"]["direction"]) for row in found}
+    assert places == {(a, d) for a in ("numpy", "wrong") for d in ("forward", "forward+backward")}
+    for row in found:
+        extra = row["extra_info"]
+        assert row["group"] == f"{extra['workload']} {extra['direction']}"
+        assert extra["workload"] in works
+        assert extra["dtype"] == "float32"
+        assert extra["device"] == "cpu"
+        assert extra["threads"] >= 1
+        assert extra["bytes"] > 128 * 1000 * 4
+        assert extra["first_call_s"] > 0
+        assert extra["share_of_copy_bandwidth"] > 0
+        assert extra["right"] == (extra["adapter"] == "numpy")
+    # What is kept is a file of timings like those of `lossproof bench`.
+    assert main(["bench", "--load", str(file), "--compare", str(file)]) == 0
+
+
+def test_what_cannot_be_timed_is_skipped_or_refused(tmp_path: Path) -> None:
+    done = _speed(tmp_path, "--adapter", "node nothing.mjs")
+    assert done.returncode != 0
+    assert "node nothing.mjs" in done.stdout + done.stderr

@@ -1,6 +1,6 @@
 """What the harness itself costs.
 
-pytest benchmarks/test_harness.py --benchmark-only
+pytest benchmarks/harness/test_harness.py --benchmark-only
 """
 
 from __future__ import annotations
@@ -157,7 +157,7 @@ def test_many_cases(benchmark: Any, cases: int, tmp_path: Path, peaks: dict[int,
 @pytest.fixture(scope="module")
 def c_adapter(tmp_path_factory: pytest.TempPathFactory) -> str:
     program = tmp_path_factory.mktemp("c") / "adapter"
-    source = Path(__file__).parent.parent / "examples" / "c" / "adapter.c"
+    source = Path(__file__).parents[2] / "examples" / "c" / "adapter.c"
     subprocess.run(["cc", "-O2", "-o", program, source, "-lm"], check=True)
     return str(program)
 

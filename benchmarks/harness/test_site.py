@@ -1,6 +1,6 @@
 """What the site costs: time and size of a build, and the time to the first filter in a browser.
 
-pytest benchmarks/test_site.py --benchmark-only
+pytest benchmarks/harness/test_site.py --benchmark-only
 """
 
 from __future__ import annotations
