@@ -7,9 +7,11 @@ import json
 import math
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -20,6 +22,7 @@ from benchmarks.condense import condensed, text
 from benchmarks.page import PAGE, renewed
 from lossproof.bench import session
 from lossproof.bench.compare import compare, rows, start_ratios
+from lossproof.bench.ranking import ranking
 from lossproof.bench.session import Plan, Worker
 from lossproof.bench.stats import Interval, _freedom, change, paired, student, summary
 from lossproof.bench.timings import Benchmark, Extra, Timings
@@ -400,6 +403,75 @@ def test_a_condensed_file_says_the_same(
         assert ratios[0] == pytest.approx(ratios[1], rel=1e-5)
         assert new["stats"]["median"] == pytest.approx(old["stats"]["median"], rel=1e-5)
         assert new["extra_info"]["verdicts"] == old["extra_info"]["verdicts"]
+
+
+# -- who is fastest, selection, pictures ---------------------------------------------------------
+
+
+def _row(adapter: str, seconds: Sequence[float], starts: Sequence[int] = (0, 0, 1, 1)) -> Benchmark:
+    extra = Extra(adapter=adapter, starts=tuple(starts), copy_s=(1.0,) * len(seconds))
+    return Benchmark(group="g", stats=summary(list(seconds)), extra_info=extra)
+
+
+def test_the_ranking_calls_slower_only_what_is_shown_to_be() -> None:
+    rows = [
+        _row("slow", [2.0, 2.02, 2.01, 2.0]),
+        _row("fast", [1.0, 1.01, 1.0, 1.0]),
+        _row("alike", [1.02, 1.1, 1.3, 0.99]),
+    ]
+    fast, alike, slow = ranking(rows)
+    assert [place.row.extra_info.adapter for place in (fast, alike, slow)] == ["fast", "alike", "slow"]
+    assert (fast.ratio, fast.shown) == (Interval(1.0, 1.0, 1.0), False)
+    assert not alike.shown
+    assert slow.shown
+    assert slow.ratio.ratio == pytest.approx(2, rel=0.01)
+
+
+def test_a_ranking_of_condensed_and_of_other_starts() -> None:
+    condensed_rows = [
+        msgspec.structs.replace(
+            _row(name, [t] * 4), extra_info=Extra(adapter=name, time_over_copy=(t, t * 1.01))
+        )
+        for name, t in (("a", 2.0), ("b", 1.0))
+    ]
+    assert [round(place.ratio.ratio, 3) for place in ranking(condensed_rows)] == [1, 2]
+    fewer = _row("c", [3.0, 3.1, 3.0], (0, 1, 2))
+    found = ranking([_row("d", [1.0, 1.0, 1.01, 1.0]), fewer])
+    assert found[1].row.extra_info.adapter == "c"
+    assert found[1].shown
+
+
+@pytest.mark.parametrize(
+    ("pattern", "functions"),
+    [
+        ("softmax", {"softmax"}),
+        ("*softmax*", {"softmax", "softmax_cross_entropy", "sparse_softmax_cross_entropy"}),
+        ("classification-128x1000 float32", {"softmax", "sparse_softmax_cross_entropy"}),
+        ("classification-128x1000", {"softmax", "sparse_softmax_cross_entropy"}),
+        ("soft", set()),
+        ("float32 classification-128x1000", set()),
+    ],
+)
+def test_workloads_are_selected_by_whole_words(pattern: str, functions: set[str]) -> None:
+    assert {work.case.function.name for work in workloads([pattern])} == functions
+
+
+@pytest.mark.parametrize("kind", ["png", "svg"])
+def test_a_picture_is_drawn(kind: str, measured: dict[str, Any], tmp_path: Path) -> None:
+    source, picture = tmp_path / "b.json", tmp_path / f"b.{kind}"
+    source.write_text(json.dumps(measured), encoding="utf-8")
+    assert main(["bench", "--load", str(source), "--plot", str(picture)]) == 0
+    assert picture.read_bytes().startswith({"png": b"\x89PNG", "svg": b"<?xml"}[kind])
+    if kind == "svg":
+        assert picture.read_text(encoding="utf-8").count("numpy") >= 2
+
+
+@pytest.mark.parametrize("name", ["b.gif", "nowhere/b.png"])
+def test_a_picture_that_cannot_be_drawn(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*SMALL, "-a", "numpy", "--plot", str(tmp_path / name)]) == 2
+    assert name in capsys.readouterr().err
 
 
 # -- by pytest-benchmark -----------------------------------------------------------------------

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from functools import cache
 
 import numpy as np
@@ -81,14 +82,26 @@ class Workload:
 
 
 def workloads(patterns: Iterable[str] = (), dtypes: Iterable[str] = ()) -> list[Workload]:
-    """The workloads whose names contain one of the patterns, in the dtypes; all by default."""
-    patterns, dtypes = tuple(patterns), tuple(dtypes)
+    """The workloads whose names have the words of one of the patterns, in the dtypes; all by default.
+
+    ``softmax`` is the function of this name alone; ``*softmax*`` is every one with it in its name, and
+    ``classification-128x1000 float32`` two words that follow each other.
+    """
+    wanted, dtypes = [pattern.split() for pattern in patterns], tuple(dtypes)
     return [
         work
         for work in _all()
         if (not dtypes or work.dtype in dtypes)
-        and (not patterns or any(pattern in work.name for pattern in patterns))
+        and (not wanted or any(_named(work.name.split(), words) for words in wanted))
     ]
+
+
+def _named(words: Sequence[str], pattern: Sequence[str]) -> bool:
+    """Whether the pattern's words match some that follow each other."""
+    return any(
+        all(fnmatchcase(word, wanted) for word, wanted in zip(words[start:], pattern, strict=False))
+        for start in range(len(words) - len(pattern) + 1)
+    )
 
 
 @cache

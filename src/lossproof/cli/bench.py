@@ -26,7 +26,8 @@ DESCRIPTION = (
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "workloads", nargs="*", metavar="WORKLOAD",
-        help="workloads whose names contain this (default: all; lossproof list --workloads)",
+        help="functions, cases or names of workloads; * stands for anything, as in '*softmax*' "
+        "(default: all; lossproof list --workloads)",
     )  # fmt: skip
     add_adapters(parser)
     add_dtypes(parser)
@@ -34,22 +35,32 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--threads", default="1,all", metavar="N,…", help="thread counts, one after another (default: 1,all)"
     )
     parser.add_argument(
-        "--starts", type=positive, default=5, metavar="N",
+        "--starts", type=positive, metavar="N",
         help="how often each process is started anew; intervals need two (default: 5)",
     )  # fmt: skip
     parser.add_argument(
-        "--rounds", type=positive, default=25, metavar="N",
+        "--rounds", type=positive, metavar="N",
         help="rounds of samples in all starts together, at most (default: 25)",
     )  # fmt: skip
     parser.add_argument(
-        "--seconds", type=seconds, default=2.0, metavar="S",
+        "--seconds", type=seconds, metavar="S",
         help="time for the slowest backend of a workload, which limits the rounds (default: 2)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--quick", action="store_true",
+        help="a first look, with wide intervals: 2 starts, 6 rounds, 0.2 seconds, unless they are given",
     )  # fmt: skip
     parser.add_argument(
         "--json", type=Path, metavar="FILE", help="write all samples, as pytest-benchmark does"
     )
     parser.add_argument(
         "--compare", type=Path, metavar="OLD", help="an earlier --json: say what became slower or faster"
+    )
+    parser.add_argument(
+        "--plot",
+        type=Path,
+        metavar="FILE",
+        help="draw the timings as bars with quartiles: .png or .svg",
     )
     parser.add_argument(
         "--load", type=Path, metavar="FILE", help="show or compare this file; measure nothing"
@@ -59,23 +70,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(options: argparse.Namespace) -> int:
     """Measure (or load), show, and compare; exit status 1 if something is slower."""
     from rich.console import Console
+    from rich.markup import escape
 
+    from lossproof.bench import plot
     from lossproof.bench.compare import read_samples
     from lossproof.bench.session import measure
     from lossproof.cli.bench_view import show, show_comparison
     from lossproof.core.validate import encode
 
+    if options.plot:
+        plot.check(options.plot)
     old = read_samples(options.compare) if options.compare else None
     if options.json and not options.json.resolve().parent.is_dir():
         raise InputError(options.json, None, "cannot be written: no such folder")
     if options.load:
         timings = read_samples(options.load)
     else:
-        timings = measure(_plan(options), lambda text: print(text, file=sys.stderr, flush=True))
+        with Console(stderr=True).status("starting") as line:  # nothing where that is no terminal
+            timings = measure(_plan(options), lambda text: line.update(escape(text)))
         if options.json:
             options.json.write_bytes(encode(timings) + b"\n")
     console = Console(width=None if sys.stdout.isatty() else 130)
     show(console, timings)
+    if options.plot:
+        plot.plot(timings, options.plot)
     return show_comparison(console, old, timings) if old else 0
 
 
@@ -99,7 +117,7 @@ def _plan(options: argparse.Namespace) -> Plan:
         options.adapter or [Choice(name) for name in available_names()],
         chosen,
         list(dict.fromkeys(counts)),
-        options.starts,
-        options.rounds,
-        options.seconds,
+        options.starts or (2 if options.quick else 5),
+        options.rounds or (6 if options.quick else 25),
+        options.seconds or (0.2 if options.quick else 2.0),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from itertools import groupby
 
 from rich.console import Console
@@ -10,12 +11,15 @@ from rich.markup import escape
 from rich.table import Table
 
 from lossproof.bench.compare import compare, copy_share
-from lossproof.bench.timings import Timings
+from lossproof.bench.ranking import ranking
+from lossproof.bench.timings import Benchmark, Timings
 from lossproof.errors import LossproofError
 
 
 def show(console: Console, timings: Timings) -> None:
-    for group, rows in groupby(timings.benchmarks, key=lambda row: row.group or row.name):
+    """A table per workload and number of threads, and who is fastest in it."""
+    for group, found in groupby(timings.benchmarks, key=lambda row: row.group or row.name):
+        rows = list(found)
         table = Table(title=escape(group), title_justify="left", box=None, pad_edge=False)
         table.add_column("backend")
         table.add_column("direction")
@@ -33,9 +37,24 @@ def show(console: Console, timings: Timings) -> None:
                 escape(", ".join(wrong) or "right"),
             )  # fmt: skip
         console.print(table)
+        for direction in dict.fromkeys(row.extra_info.direction for row in rows):
+            own = [row for row in rows if row.extra_info.direction == direction]
+            if len(own) > 1:
+                console.print(escape(f"{direction}: {_ranked(own)}"))
         console.print()
     for problem in timings.problems:
         console.print(escape(problem), style="yellow")
+
+
+def _ranked(rows: Sequence[Benchmark]) -> str:
+    """The backends from the fastest on, each with its time over the fastest's."""
+    fastest, *others = ranking(rows)
+    texts = [
+        f"{place.row.extra_info.adapter} {place.ratio.text()}"
+        + ("" if place.shown else " (no difference shown)")
+        for place in others
+    ]
+    return f"{fastest.row.extra_info.adapter} is fastest; {', '.join(texts)} times as long"
 
 
 def show_comparison(console: Console, old: Timings, new: Timings) -> int:
