@@ -216,7 +216,7 @@ class Backend(Timed):
     def memory(self) -> dict[str, int | None]:
         """Peak bytes of one call beyond what was there before it, on the host and on the device."""
         gc.collect()
-        with suppress(OSError, AttributeError):
+        with suppress(OSError, AttributeError, TypeError):  # glibc's alone
             ctypes.CDLL(None).malloc_trim(0)
         info = self.loaded.info
         host = _tensorflow_memory() if info.backend in ("tensorflow", "keras") else _process_memory()
