@@ -327,6 +327,6 @@ def _machine(limits: dict[str, Any]) -> Machine:
         cpu=Cpu(brand_raw=found["processor"], count=os.cpu_count()),
         lossproof=found["lossproof"],
         numpy=found["numpy"],
-        allocator=_TIMING_VARIABLES,
+        allocator=tuple(f"{name}={value}" for name, value in _TIMING_VARIABLES.items()),
         limits=limits,
     )

@@ -78,7 +78,7 @@ class LineProcess:
         # Also when this object is forgotten or the interpreter exits.
         self._end = weakref.finalize(self, _end, self._process, self._unsent, farewell, started)
         self._started = started
-        self._has_answered = False
+        self._asked = 0
 
     def ask(self, line: bytes, timeout: float, limit: int) -> bytes:
         """Send a line and wait for one.
@@ -89,6 +89,7 @@ class LineProcess:
         """
         answers = self._answers
         deadline = time.monotonic() + timeout
+        self._asked += 1
         with answers.changed:
             answers.limit = limit
             self._unsent.put(line)
@@ -112,7 +113,6 @@ class LineProcess:
             answer = answers.take()
             if answers.held:
                 raise self._fault(Verdict.ERROR, f"wrote more after its answer: {self._seen()}")
-        self._has_answered = True
         return answer
 
     def _seen(self) -> str:
@@ -132,12 +132,17 @@ class LineProcess:
     def quoted(self) -> str:
         """What it printed instead of an answer, to put behind a message.
 
-        Of a process that has never answered, the beginning and the end; else the last line.
+        Of a process that has given no good answer yet, the beginning and the end; else the last line.
         """
+        starting = self._asked < 2
+        if starting:
+            # What it said may be the first of its last words.
+            with suppress(subprocess.TimeoutExpired):
+                self._process.wait(_CATCH_UP)
         if self._process.poll() is not None:
             self._listening.join(_CATCH_UP)
         said = self._words.lines()
-        if self._has_answered:
+        if not starting:
             return f"; its last words: {said[-1]}" if said else ""
         lines = [*_lines(bytes(self._answers.held[:_FIRST_KEPT])), *said]
         if len(lines) > _FIRST_LINES + _LAST_LINES:

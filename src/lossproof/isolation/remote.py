@@ -176,10 +176,10 @@ class RemoteAdapter(Adapter):
     ) -> protocol.Answer:
         try:
             self.ready()
-        except ProcessFault:
+        except ProcessFault as fault:
             if self._broken is not None:
                 # It is told once what the process printed.
-                self._broken = ProcessFault(Verdict.CRASH, "not asked: the process did not start any more")
+                self._broken = ProcessFault(fault.verdict, "not asked: the process did not start any more")
             raise
         assert self._process is not None
         self._number += 1

@@ -1,4 +1,4 @@
-"""What differs between operating systems: the start and the end of a process, and how a command is written."""
+"""What differs between operating systems: how a process starts and ends, and how a command is written."""
 
 from __future__ import annotations
 
