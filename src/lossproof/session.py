@@ -19,10 +19,10 @@ from lossproof.engine.runner import jobs as pairs_of
 from lossproof.errors import LossproofError
 from lossproof.isolation.load import CASE_TIMEOUT, load_adapter
 from lossproof.isolation.parallel import run_parallel
-from lossproof.isolation.remote import NotStarted, RemoteAdapter
+from lossproof.isolation.remote import RemoteAdapter
 from lossproof.registry.choice import Choice
 from lossproof.registry.find import available_names
-from lossproof.registry.loaded import Loaded, skipped
+from lossproof.registry.loaded import Loaded
 from lossproof.results.file import cases_set
 from lossproof.results.journal import Journal
 
@@ -81,14 +81,7 @@ class Session:
         chosen = adapters or [Choice(name) for name in available_names()]
         loaded: dict[str, Loaded] = {}
         for number, choice in enumerate(chosen, 1):
-            try:
-                one = _load(choice, isolate or jobs > 1, timeout)
-            except NotStarted as error:
-                if self.asked:
-                    raise
-                # An installed framework that cannot be used is as good as absent.
-                assert isinstance(choice, Choice)
-                one = skipped(choice.reference, choice.reference, str(error))
+            one = _load(choice, isolate or jobs > 1, timeout)
             if one.info.name in loaded:
                 raise LossproofError(f"two adapters are called {one.info.name!r}; rename one")
             if self.whole:

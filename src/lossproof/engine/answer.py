@@ -120,4 +120,4 @@ def describe(error: BaseException) -> str:
     text = " ".join(text.split()).encode("utf-8", "replace").decode("utf-8")
     if not isinstance(error, (ProcessFault, RemoteError, Unsupported)):  # which say what they are
         text = f"{type(error).__name__}: {text[:_TEXT]}" if text else type(error).__name__
-    return text[:_MESSAGE]
+    return text[:_MESSAGE].rstrip()
