@@ -32,6 +32,9 @@ SIGMOID = [case for case in quick_cases() if case.id.startswith("sigmoid/ordinar
 TRIGGER = "sigmoid/ordinary/scalar"
 
 
+POSIX = pytest.mark.skipif(os.name != "posix", reason="shell scripts and signals")
+
+
 def misbehaving(kind: str, timeout: float = 20.0) -> Loaded:
     return load_adapter(f"{sys.executable} {ROOT / 'tests' / 'misbehaving.py'} {kind}", timeout=timeout)
 
@@ -115,6 +118,7 @@ class Faulty(NumpyAdapter):
 """
 
 
+@POSIX
 def test_python_adapters_are_isolated_in_the_same_way(tmp_path: Path) -> None:
     path = tmp_path / "faulty.py"
     path.write_text(FAULTY, encoding="utf-8")
@@ -152,6 +156,7 @@ def test_every_shape_and_stride_survives_the_pipe() -> None:
     assert run(load_adapter("numpy", isolate=True), cases, ()) == here
 
 
+@POSIX
 def test_an_isolated_adapter_that_cannot_be_loaded_is_bad_usage(tmp_path: Path) -> None:
     with pytest.raises(LossproofError, match="did you mean 'numpy'"):
         load_adapter("numpie", isolate=True)
@@ -172,6 +177,7 @@ def _python_without_lossproof(folder: Path) -> str:
     return str(script)
 
 
+@POSIX
 def test_another_environments_interpreter(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     marked = tmp_path / "python"
     marked.write_text(f'#!/bin/sh\ntouch {tmp_path}/used\nexec {sys.executable} "$@"\n')
@@ -202,6 +208,7 @@ def c_adapter(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(program)
 
 
+@POSIX
 def test_the_example_in_c_conforms(c_adapter: str, capsys: pytest.CaptureFixture[str]) -> None:
     functions = ["-f", "sigmoid", "-f", "softmax", "-f", "softmax_cross_entropy"]
     assert main(["run", "-a", c_adapter, *functions]) == 0
@@ -210,6 +217,7 @@ def test_the_example_in_c_conforms(c_adapter: str, capsys: pytest.CaptureFixture
     assert len(source.splitlines()) <= 100
 
 
+@POSIX
 def test_a_command_is_explained_and_reproduced(
     c_adapter: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -223,6 +231,7 @@ def test_a_command_is_explained_and_reproduced(
     assert "value: pass" in done.stdout
 
 
+@POSIX
 def test_an_interrupted_run_keeps_its_results_and_resumes(tmp_path: Path) -> None:
     slow = tmp_path / "slow.py"
     slow.write_text(

@@ -435,15 +435,12 @@ def test_no_module_takes_an_operating_system_for_granted() -> None:
                 assert node.elts[0].value != "env", f"{path}:{node.lineno}: not every system has env"
 
 
+@POSIX
 def test_what_runs_here_is_closed() -> None:
-    """Many processes, one after the other, leave no descriptors open."""
-    before = psutil.Process().num_fds() if os.name == "posix" else psutil.Process().num_handles()
+    """Processes, one after the other, leave no descriptors open."""
+    before = psutil.Process().num_fds()
     loaded = load_adapter("numpy", isolate=True)
     for _ in range(3):
         list(run_here(loaded, jobs(SIGMOID[:1], ["float32"])))
         loaded.adapter.close()  # type: ignore[union-attr]
-
-    def now() -> int:
-        return psutil.Process().num_fds() if os.name == "posix" else psutil.Process().num_handles()
-
-    wait_for(lambda: now() <= before + 1)  # the guard's pipe
+    wait_for(lambda: psutil.Process().num_fds() <= before + 1)  # the guard's pipe
