@@ -10,8 +10,8 @@ import ctypes
 import json
 import math
 import os
-import resource
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -30,6 +30,8 @@ def forever() -> None:
 
 def out_of_memory() -> None:
     # A limit stands in for the machine's: the allocation fails and the process gives up.
+    import resource
+
     resource.setrlimit(resource.RLIMIT_AS, (2**28, 2**28))
     try:
         bytearray(2**32)
@@ -40,6 +42,12 @@ def out_of_memory() -> None:
 def close(descriptor: int) -> None:
     os.close(descriptor)
     forever()
+
+
+def leave_a_grandchild() -> None:
+    """End, while something that was started holds the pipes."""
+    subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    os._exit(3)
 
 
 def say_and(text: str, then: Callable[[], Any]) -> None:
@@ -68,7 +76,10 @@ FAULTS: dict[str, Callable[[], Any]] = {
     "abort": os.abort,
     "floating-point-exception": lambda: os.kill(os.getpid(), signal.SIGFPE),
     "killed": lambda: os.kill(os.getpid(), signal.SIGKILL),
+    "real-time-signal": lambda: os.kill(os.getpid(), signal.SIGRTMIN + 3),
+    "stopped": lambda: os.kill(os.getpid(), signal.SIGSTOP),
     "out-of-memory": out_of_memory,
+    "grandchild": leave_a_grandchild,
     "exit-0": lambda: os._exit(0),
     "exit-7": lambda: os._exit(7),
     "endless-loop": forever,
@@ -102,6 +113,9 @@ FAULTS: dict[str, Callable[[], Any]] = {
     "error-object": lambda: say(json.dumps({"id": number, "error": {"a": 1}}) + "\n"),
 }  # fmt: skip
 
+# What only POSIX has.
+POSIX_FAULTS = {"floating-point-exception", "killed", "out-of-memory", "real-time-signal", "stopped"}
+
 START_FAULTS: dict[str, Callable[[], Any]] = {
     "start-exit": lambda: os._exit(4),
     "start-segfault": lambda: ctypes.string_at(0),
@@ -109,6 +123,9 @@ START_FAULTS: dict[str, Callable[[], Any]] = {
     "start-wrong-protocol": lambda: say('{"protocol": 99, "name": "x", "functions": []}\n'),
     "start-no-functions": lambda: say('{"protocol": 1, "name": "x"}\n'),
     "start-unknown-function": lambda: say('{"protocol": 1, "name": "x", "functions": ["relu"]}\n'),
+    "start-and-end": lambda: os._exit(0),
+    "start-grandchild": leave_a_grandchild,
+    "start-endless": lambda: say_forever("x" * 65536),
     "start-name-object": lambda: say('{"protocol": 1, "name": {}, "functions": []}\n'),
 }
 

@@ -46,7 +46,7 @@ def run(
         isolate: run each adapter in a process of its own, so that a crash or a hang costs one case;
             adapters given as objects or classes cannot be.
         python: the interpreter of the environment that the adapters run in.
-        timeout: seconds that one call may take in a process of its own.
+        timeout: seconds that a process of its own may take to start, and for each call.
         jobs: processes that each adapter's cases are spread over; more than 1 isolates.
 
     Returns:

@@ -41,7 +41,7 @@ class Session:
         dtypes: only these, if there is any.
         thorough: run cases that are marked as thorough, too.
         isolate: run Python adapters in processes of their own.
-        timeout: seconds that one call may take in a process of its own.
+        timeout: seconds that a process of its own may take to start, and for each call.
         jobs: processes that each adapter's cases are spread over; more than 1 isolates.
         loading: told after each adapter how many are loaded, and of how many.
 

@@ -37,10 +37,12 @@ _THREAD_VARIABLES = (
 # Memory that a call has freed serves the next one, as in a long training run. By default glibc decides
 # anew in every process whether it gives large blocks back, and some frameworks then take 3 times as long;
 # arenas of threads give them back even beyond the threshold, so there is one arena.
-_TIMING_VARIABLES = ("MALLOC_MMAP_MAX_=0", f"MALLOC_TRIM_THRESHOLD_={2**40}", "MALLOC_ARENA_MAX=1")
+_TIMING_VARIABLES = {
+    "MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**40), "MALLOC_ARENA_MAX": "1",
+}  # fmt: skip
 # Every block of this size is mapped anew and given back at once, so that memory in use is memory seen.
 LARGE_RESULT = 2**16
-_MEMORY_VARIABLES = (f"MALLOC_MMAP_THRESHOLD_={LARGE_RESULT}", "MALLOC_TRIM_THRESHOLD_=0")
+_MEMORY_VARIABLES = {"MALLOC_MMAP_THRESHOLD_": str(LARGE_RESULT), "MALLOC_TRIM_THRESHOLD_": "0"}
 
 
 @dataclass(frozen=True)
@@ -67,11 +69,13 @@ class Worker:
     ) -> None:
         allowed = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
         options = {"adapter": choice.reference, "cpus": allowed[:threads]}
-        self._command = [
-            "env", *(f"{name}={threads}" for name in _THREAD_VARIABLES),
-            *(_MEMORY_VARIABLES if memory else _TIMING_VARIABLES),
+        self._environment = {
+            **dict.fromkeys(_THREAD_VARIABLES, str(threads)),
+            **(_MEMORY_VARIABLES if memory else _TIMING_VARIABLES),
             # What torch.compile keeps on disk, so that only the first start's first call compiles.
-            *((f"TORCHINDUCTOR_CACHE_DIR={cache}",) if cache else ()),
+            **({"TORCHINDUCTOR_CACHE_DIR": cache} if cache else {}),
+        }
+        self._command = [
             choice.python or sys.executable, "-m", "lossproof.bench.worker", json.dumps(options),
         ]  # fmt: skip
         self._timeout = timeout
@@ -79,7 +83,7 @@ class Worker:
 
     def ask(self, do: str, **given: Any) -> dict[str, Any]:
         """One request; whatever goes wrong is an ``error`` in the answer."""
-        self._process = self._process or LineProcess(self._command)
+        self._process = self._process or LineProcess(self._command, environment=self._environment)
         line = json.dumps({"do": do, **given}).encode() + b"\n"
         try:
             answer: dict[str, Any] = json.loads(self._process.ask(line, self._timeout, LINE_LIMIT))
@@ -323,6 +327,6 @@ def _machine(limits: dict[str, Any]) -> Machine:
         cpu=Cpu(brand_raw=found["processor"], count=os.cpu_count()),
         lossproof=found["lossproof"],
         numpy=found["numpy"],
-        allocator=_TIMING_VARIABLES,
+        allocator=tuple(f"{name}={value}" for name, value in _TIMING_VARIABLES.items()),
         limits=limits,
     )

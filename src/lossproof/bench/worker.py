@@ -216,7 +216,7 @@ class Backend(Timed):
     def memory(self) -> dict[str, int | None]:
         """Peak bytes of one call beyond what was there before it, on the host and on the device."""
         gc.collect()
-        with suppress(OSError, AttributeError):
+        with suppress(OSError, AttributeError, TypeError):  # glibc's alone
             ctypes.CDLL(None).malloc_trim(0)
         info = self.loaded.info
         host = _tensorflow_memory() if info.backend in ("tensorflow", "keras") else _process_memory()
@@ -267,16 +267,44 @@ def _status(field: str) -> int | None:
     return None
 
 
-def _process_memory() -> Callable[[], int] | None:
-    """A reader of what the process has grown by at its largest since now."""
+def _process_memory() -> Callable[[], int | None] | None:
+    """A reader of what the process has grown by at its largest since now, where that can be told."""
     before = _status("VmRSS")
     try:
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # resets the peak
     except OSError:
-        return None
+        return _process_memory_elsewhere()
     if before is None:
         return None
     return lambda: max((_status("VmHWM") or before) - before, 0)
+
+
+def _process_memory_elsewhere() -> Callable[[], int | None] | None:
+    """The same without /proc: the peak of all time tells something if it has risen since now."""
+    try:
+        import psutil
+    except ImportError:
+        return None
+    before, peak = psutil.Process().memory_info().rss, _peak()
+
+    def grown() -> int | None:
+        now = _peak()
+        return None if peak is None or now is None or now <= peak else max(now - before, 0)
+
+    return grown
+
+
+def _peak() -> int | None:
+    """The most memory that the process has ever had, in bytes."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        import psutil
+
+        peak: int | None = getattr(psutil.Process().memory_info(), "peak_wset", None)
+        return peak
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 def _tensorflow_memory() -> Callable[[], int]:

@@ -80,7 +80,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument(
         "--timeout", type=seconds, default=60.0, metavar="S",
-        help="seconds that a call may take in a process of its own (default: 60)",
+        help="seconds that a process of its own may take to start, and for each call (default: 60; inf: any)",
     )  # fmt: skip
     parser.add_argument(
         "--jobs", "-j", type=positive, default=1, metavar="N",

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from lossproof.adapter import Adapter, Call
 from lossproof.core.dtypes import ARRAY_TYPES
 from lossproof.core.verdicts import ProcessFault, RemoteError
+from lossproof.errors import Unsupported
 
 Bound = tuple[Call, Mapping[str, Any], Any]
 """A call, its native arrays, and its native cotangent or None."""
@@ -91,6 +92,9 @@ def _numpy(adapter: Adapter, native: Any) -> npt.NDArray[Any]:
     return plain.astype(plain.dtype.newbyteorder("="), copy=False)
 
 
+# As much is kept of an exception's text, and of all that is said of it.
+_TEXT, _MESSAGE = 300, 600
+
 # Names of what an adapter raises by its own mistakes, and no framework for an input.
 _MISTAKES = frozenset({
     "AttributeError", "ImportError", "IndentationError", "ModuleNotFoundError", "NameError", "SyntaxError",
@@ -105,8 +109,15 @@ def mistake(error: BaseException) -> bool:
 
 
 def describe(error: BaseException) -> str:
-    """Type and first lines of what was raised, on one line that UTF-8 can say."""
-    text = " ".join(str(error).split()).encode("utf-8", "replace").decode("utf-8")
-    if isinstance(error, (ProcessFault, RemoteError)):
-        return text[:600]  # says what it is itself
-    return f"{type(error).__name__}: {text[:300]}" if text else type(error).__name__
+    """Type and first lines of what was raised, on one line that UTF-8 can say; of some, the text alone.
+
+    What comes over a pipe is described there, and here once more: that changes nothing.
+    """
+    try:
+        text = str(error)
+    except Exception as another:
+        text = f"(its text raises {type(another).__name__})"
+    text = " ".join(text.split()).encode("utf-8", "replace").decode("utf-8")
+    if not isinstance(error, (ProcessFault, RemoteError, Unsupported)):  # which say what they are
+        text = f"{type(error).__name__}: {text[:_TEXT]}" if text else type(error).__name__
+    return text[:_MESSAGE].rstrip()

@@ -139,7 +139,7 @@ def judge_output(
             # A dead process is no answer: neither a permitted raise nor a miss of what is recommended.
             return Judged(error.verdict, None, Comparison(False, message))
         if isinstance(error, Unsupported):
-            return Judged(Verdict.UNSUPPORTED, None, Comparison(False, str(error)))
+            return Judged(Verdict.UNSUPPORTED, None, Comparison(False, message))
         permitted = next((variant for variant in variants if variant.raises), None)
         if permitted is not None:
             why = answer.broken

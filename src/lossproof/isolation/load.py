@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
-import shlex
+import shutil
 from pathlib import Path
 
 from lossproof.adapter import Adapter
 from lossproof.errors import LossproofError
 from lossproof.isolation.remote import RemoteAdapter, serving
+from lossproof.isolation.system import words as command_words
 from lossproof.registry.deviations import Deviation, Deviations, load_deviations
-from lossproof.registry.find import adopt, available_names, find_adapter
+from lossproof.registry.find import adopt, available_names, file_and_class, find_adapter
 from lossproof.registry.loaded import AdapterInfo, Loaded, skipped
 
 # Seconds that a call may take in a process of its own, unless told otherwise.
@@ -33,7 +34,7 @@ def load_adapter(
             class stands for itself.
         isolate: run a Python adapter in a process of its own; commands always are.
         python: the interpreter of that process, of another environment perhaps.
-        timeout: seconds that one call may take in a process of its own.
+        timeout: seconds that a process of its own may take to start, and for each call.
 
     Raises:
         LossproofError: there is no such adapter, its file fails to import, or an object is to run in
@@ -60,16 +61,21 @@ def load_adapter(
 
 def _command(reference: str) -> list[str] | None:
     """The words of a reference that is a command: several words, or the path of an executable."""
-    file = Path(reference.partition(":")[0])
+    file = Path(file_and_class(reference)[0])
     if reference in available_names() or (file.suffix == ".py" and (file.is_file() or " " not in reference)):
         return None
     try:
-        words = shlex.split(reference)
+        words = command_words(reference)
     except ValueError as error:
         raise LossproofError(f"adapter {reference!r}: {error}") from None
-    if len(words) > 1 or any("/" in w and Path(w).is_file() and os.access(w, os.X_OK) for w in words):
+    if len(words) > 1 or any(_is_program(word) for word in words):
         return words
     return None
+
+
+def _is_program(word: str) -> bool:
+    """Whether a word is the path of an executable file, and not only a name of one."""
+    return os.path.dirname(word) != "" and shutil.which(word) is not None
 
 
 def _remote(adapter: RemoteAdapter, deviations: list[Deviation]) -> Loaded:

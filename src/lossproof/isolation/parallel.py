@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import warnings
 from collections import deque
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from queue import SimpleQueue
+from threading import Lock
 
 from lossproof.case.model import Case
+from lossproof.core.verdicts import ProcessFault
 from lossproof.engine.record import Record
 from lossproof.engine.runner import run_here, run_pair
 from lossproof.isolation.remote import RemoteAdapter
@@ -26,21 +28,14 @@ def run_parallel(
         yield from run_here(loaded, pairs)
         return
     first = loaded.adapter
-    twins = [first]
-    # None stands for a process that is not started yet; each starts in its own thread.
-    idle: SimpleQueue[RemoteAdapter | None] = SimpleQueue()
-    for twin in [first, *[None] * (processes - 1)]:
-        idle.put(twin)
+    twins = _Twins([first, *(first.twin() for _ in range(processes - 1))])
 
     def run_next(pair: tuple[Case, str]) -> list[Record]:
-        twin = idle.get()
-        if twin is None:
-            twin = first.twin()
-            twins.append(twin)
+        twin = twins.take()
         try:
             return run_pair(loaded, twin, *pair)
         finally:
-            idle.put(twin)
+            twins.give_back(twin)
 
     pool = ThreadPoolExecutor(processes)
     ahead: deque[Future[list[Record]]] = deque()
@@ -59,13 +54,47 @@ def run_parallel(
             # Ctrl-C, or nobody wants the rest: threads that wait for an answer need not wait any longer.
             # A generator that is closed after its last result comes here, too, with nothing to kill.
             running = [future for future in ahead if not (future.cancel() or future.done())]
-            for twin in twins if running else ():
+            for twin in twins.all if running else ():
                 twin.kill()
             raise
         finally:
             pool.shutdown(cancel_futures=True)
-            for twin in twins[1:]:
+            for twin in twins.all[1:]:
                 twin.close()
+
+
+class _Twins:
+    """The processes of one adapter: those that wait for work, each started by the thread that needs it."""
+
+    def __init__(self, twins: Sequence[RemoteAdapter]) -> None:
+        self.all = tuple(twins)
+        self._idle: SimpleQueue[RemoteAdapter] = SimpleQueue()
+        self._left = len(twins)
+        self._lock = Lock()
+        for twin in twins:
+            self._idle.put(twin)
+
+    def take(self) -> RemoteAdapter:
+        """One that has a process; or the last one, to say why none has.
+
+        One that does not start is left out, so that another gets the work; it would be the quickest to be
+        done with any.
+        """
+        while True:
+            twin = self._idle.get()
+            try:
+                twin.ready()
+            except ProcessFault:
+                with self._lock:
+                    last = self._left == 1
+                    if not last:
+                        self._left -= 1
+                if not last:
+                    continue
+            return twin
+
+    def give_back(self, twin: RemoteAdapter) -> None:
+        self._idle.put(twin)
 
 
 def _first(ahead: deque[Future[list[Record]]]) -> list[Record]:

@@ -19,7 +19,9 @@ import numpy.typing as npt
 from msgspec import structs
 
 from lossproof.core.dtypes import ARRAY_TYPES, FLOAT_TYPES
+from lossproof.core.functions import FUNCTIONS
 from lossproof.core.misfit import Misfit
+from lossproof.core.shapes import result_shape
 from lossproof.core.text import shortened
 from lossproof.core.validate import Malformed, decode, encode, fit
 from lossproof.isolation import messages
@@ -29,8 +31,10 @@ from lossproof.registry.deviations import is_range
 
 T = TypeVar("T")
 
-# A start message is this long at most; an answer's limit follows from what was asked.
+# A start message is this long at most.
 MAX_START = 2**22
+# An answer has as many bytes at most for each element that is due, and so many more.
+_BYTES, _MORE = 64, 2**26
 # As much of a name, and of a reason, is kept.
 _NAME, _REASON = 100, 4000
 
@@ -154,9 +158,16 @@ def run_request(
     return message
 
 
-def answer_limit(arrays: Mapping[str, npt.NDArray[Any]]) -> int:
-    """How long an answer may be: every output is at most as large as all inputs together."""
-    return 2**16 + 64 * sum(array.size for array in arrays.values())
+def answer_limit(
+    function: str,
+    arrays: Mapping[str, npt.NDArray[Any]],
+    parameters: Mapping[str, Any],
+    wrt: Sequence[str],
+) -> int:
+    """How long an answer may be: by what is due, and so much more that wrong shapes are seen as such."""
+    shapes = {name: array.shape for name, array in arrays.items()}
+    due = math.prod(result_shape(FUNCTIONS[function], shapes, parameters))
+    return _MORE + _BYTES * (due + sum(arrays[name].size for name in wrt))
 
 
 def dump(message: Any) -> bytes:

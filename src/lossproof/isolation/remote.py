@@ -5,7 +5,9 @@ To the engine it is an adapter like any other; its arrays are NumPy's until they
 
 from __future__ import annotations
 
+import re
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -15,13 +17,20 @@ from lossproof.core.functions import FUNCTIONS
 from lossproof.core.verdicts import ProcessFault, RemoteError, Verdict
 from lossproof.errors import LossproofError, Unsupported
 from lossproof.isolation import protocol
-from lossproof.isolation.messages import VERSION, Refused, Skipped, Started
+from lossproof.isolation.messages import Refused, Skipped, Started
 from lossproof.isolation.process import LineProcess
 from lossproof.isolation.protocol import ProtocolError
 
-# Importing a framework is not a case's fault; it gets this long (seconds).
-START_TIMEOUT = 300.0
+# A process that does not start again is given these pauses (seconds): a device, or memory, may be about to
+# come free.
+PAUSES = (0.5, 2.0)
 _STOP = protocol.dump({"command": "stop"})
+# What a Python without lossproof prints.
+_NO_LOSSPROOF = re.compile("No module named '?lossproof")
+
+
+class NotStarted(LossproofError):
+    """An adapter's process did not start, or ended before it had said what it is."""
 
 
 class RemoteAdapter(Adapter):
@@ -29,55 +38,95 @@ class RemoteAdapter(Adapter):
 
     Args:
         command: program and arguments.
-        timeout: seconds that one call may take.
-        label: what the adapter is called while it has not said its name.
+        timeout: seconds that a start may take, and each call.
+        label: what messages call it.
+        start: what another process of the command has said; this one is then started when it is needed.
 
     Raises:
-        LossproofError: there is no such program, or it refuses to start.
+        LossproofError: there is no such program, it refuses to start, or it does not (``NotStarted``).
     """
 
-    def __init__(self, command: Sequence[str], timeout: float, label: str = "") -> None:
+    def __init__(
+        self, command: Sequence[str], timeout: float, label: str = "", start: Started | Skipped | None = None
+    ) -> None:
+        if not timeout > 0:
+            raise LossproofError(f"a timeout must be above 0 (seconds), not {timeout}")
         self.command = tuple(command)
         self.timeout = timeout
         self._process: LineProcess | None = None
         self._number = 0
         self._broken: ProcessFault | None = None
-        unknown = label or " ".join(command)
-        self.start: Started | Skipped = Started(
-            protocol=VERSION, name=unknown, backend=unknown, device="unknown", functions=tuple(FUNCTIONS)
-        )
+        self._killed = False
+        self.label = label or " ".join(command)
         try:
-            self.start = self._start()
+            self.start: Started | Skipped = self._start() if start is None else start
         except ProcessFault as fault:
-            # Every case is then a crash with this message; the other adapters go on.
-            self._broken = fault
+            raise NotStarted(f"adapter {self.label!r} did not start: {fault}") from None
         self.version, self.device = self.start.version, self.start.device
         self.dtypes = self.start.dtypes  # type: ignore[misc]
 
     def _start(self) -> Started | Skipped:
         process = LineProcess(self.command, _STOP)
         self._process = process
+        if self._killed:  # by another thread, in this very moment
+            process.kill()
         try:
-            line = process.ask(protocol.dump(protocol.start_request()), START_TIMEOUT, protocol.MAX_START)
+            line = process.ask(protocol.dump(protocol.start_request()), self.timeout, protocol.MAX_START)
             answer = protocol.read_start(line)
         except ProtocolError as error:
+            quoted = process.quoted()
             self._discard()
-            raise ProcessFault(Verdict.ERROR, f"it did not start as the protocol says: {error}") from None
+            raise ProcessFault(Verdict.ERROR, f"it does not keep to the protocol: {error}{quoted}") from None
         except ProcessFault as fault:
             self._discard()
-            if "No module named" in str(fault) and "lossproof" in str(fault):
+            if _NO_LOSSPROOF.search(str(fault)):
                 raise LossproofError(
                     f"{self.command[0]}: lossproof is not installed there; install it in that environment"
                 ) from None
-            raise ProcessFault(fault.verdict, f"it did not start: {fault}") from None
+            raise
+        except BaseException:
+            self._discard()
+            raise
         if isinstance(answer, Refused):
             self.close()
             raise LossproofError(answer.refused)
         return answer
 
     def twin(self) -> RemoteAdapter:
-        """Another process of the same command."""
-        return RemoteAdapter(self.command, self.timeout, self.start.name)
+        """Another process of the same command, which ``ready`` starts."""
+        return RemoteAdapter(self.command, self.timeout, self.label, self.start)
+
+    def ready(self) -> None:
+        """Have a process that can be asked: start one if there is none, and try again if that fails.
+
+        Raises:
+            ProcessFault: it did not start several times, now or earlier; it is not tried again.
+        """
+        if self._broken is not None:
+            raise self._broken
+        if self._process is not None:
+            return
+        for pause in (0.0, *PAUSES):
+            time.sleep(pause)
+            if self._killed:
+                raise ProcessFault(Verdict.CRASH, "it was killed")
+            try:
+                self._start_again()
+                return
+            except ProcessFault as fault:
+                last = fault
+        tries = len(PAUSES) + 1
+        self._broken = ProcessFault(last.verdict, f"it did not start again, {tries} times: {last}")
+        raise self._broken
+
+    def _start_again(self) -> None:
+        try:
+            answer = self._start()
+        except LossproofError as error:
+            raise ProcessFault(Verdict.CRASH, str(error)) from None
+        if isinstance(answer, Skipped):
+            self.close()
+            raise ProcessFault(Verdict.CRASH, f"it cannot run here any more: {answer.skipped}")
 
     def _discard(self) -> None:
         if self._process is not None:
@@ -85,12 +134,15 @@ class RemoteAdapter(Adapter):
             self._process = None
 
     def kill(self) -> None:
-        """End the process at once, even while another thread waits for its answer."""
-        if self._process is not None:
-            self._process.kill()
+        """End the process at once and start no other, even while another thread waits for its answer."""
+        self._killed = True
+        process = self._process
+        if process is not None:
+            process.kill()
 
     def close(self) -> None:
         """Tell the process to stop; the next call starts another."""
+        self._killed = False
         if self._process is not None:
             self._process.stop()
             self._process = None
@@ -122,22 +174,20 @@ class RemoteAdapter(Adapter):
     def _ask(
         self, function: Call, arrays: Mapping[str, Any], wrt: tuple[str, ...], cotangent: Any
     ) -> protocol.Answer:
-        if self._broken is not None:
-            raise self._broken
-        if self._process is None:
-            try:
-                self._start()
-            except ProcessFault as fault:
-                # It would not start for the next case either.
-                self._broken = fault
-                raise
+        try:
+            self.ready()
+        except ProcessFault as fault:
+            if self._broken is not None:
+                # It is told once what the process printed.
+                self._broken = ProcessFault(fault.verdict, "not asked: the process did not start any more")
+            raise
         assert self._process is not None
         self._number += 1
         request = protocol.run_request(
             self._number, function.function, arrays, function.parameters, wrt, cotangent, self.start.encoding
         )
         try:
-            limit = protocol.answer_limit(arrays)
+            limit = protocol.answer_limit(function.function, arrays, function.parameters, wrt)
             line = self._process.ask(protocol.dump(request), self.timeout, limit)
             answer = protocol.read_answer(line, self._number, wrt)
         except ProtocolError as error:

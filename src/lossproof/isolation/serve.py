@@ -8,41 +8,70 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
 import warnings
+from os import _exit  # as it is before an adapter can change it
+from queue import SimpleQueue
 from typing import Any, BinaryIO
 
 from msgspec import UNSET
 
-from lossproof.adapter import Adapter, Call
+from lossproof.adapter import ALL_DTYPES, Adapter, Call
 from lossproof.core.functions import FUNCTIONS
 from lossproof.core.layout import laid_out
 from lossproof.engine.answer import call_outputs, describe
 from lossproof.errors import LossproofError, Unsupported
 from lossproof.isolation import protocol
 from lossproof.isolation.encode import encode_array
-from lossproof.isolation.messages import VERSION, Array, Refused, Run, Skipped, Started
+from lossproof.isolation.messages import (
+    VERSION,
+    Array,
+    Refused,
+    Request,
+    Run,
+    Skipped,
+    Start,
+    Started,
+    Stop,
+)
 from lossproof.isolation.protocol import Answer, decode_array
 from lossproof.registry.find import find_adapter
 from lossproof.registry.loaded import Loaded
 
 
 def main() -> None:
-    """Answer until standard input closes."""
-    # What the adapter or its framework prints must not come between the answers.
+    """Answer until told to stop, or until there is nobody to answer."""
+    # What the adapter or its framework prints must not come between the answers, nor what it reads between
+    # the requests.
     answers = os.fdopen(os.dup(1), "wb", buffering=0)
+    requests = os.fdopen(os.dup(0), "rb")
     os.dup2(2, 1)
+    with open(os.devnull, "rb") as nothing:
+        os.dup2(nothing.fileno(), 0)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     warnings.simplefilter("ignore")
-    adapter = _start(sys.argv[1], sys.stdin.buffer, answers)
-    if adapter is not None:
-        for line in sys.stdin.buffer:
-            request = protocol.read_request(line)
-            if not isinstance(request, Run):
-                break
-            _send(answers, _run(adapter, request))
+    asked: SimpleQueue[Request] = SimpleQueue()
+    threading.Thread(target=_listen, args=(requests, asked), daemon=True).start()
+    adapter = _start(sys.argv[1], answers) if isinstance(asked.get(), Start) else None
+    while adapter is not None and isinstance(request := asked.get(), Run):
+        _send(answers, _run(adapter, request))
     # Without waiting for threads that a framework may have left hanging.
     sys.stderr.flush()
-    os._exit(0)
+    _exit(0)
+
+
+def _listen(requests: BinaryIO, asked: SimpleQueue[Request]) -> None:
+    """Pass on what is asked; end the process, whatever it is doing, when there is nobody to ask any more."""
+    try:
+        for line in requests:
+            request = protocol.read_request(line)
+            asked.put(request)
+            if isinstance(request, Stop):
+                return
+    except protocol.ProtocolError as error:
+        print(f"this is no request: {error}", file=sys.stderr, flush=True)
+        _exit(1)
+    _exit(0)
 
 
 def _send(answers: BinaryIO, message: Any) -> None:
@@ -51,9 +80,7 @@ def _send(answers: BinaryIO, message: Any) -> None:
         rest = rest[answers.write(rest) :]
 
 
-def _start(reference: str, requests: BinaryIO, answers: BinaryIO) -> Adapter | None:
-    if not requests.readline():
-        return None
+def _start(reference: str, answers: BinaryIO) -> Adapter | None:
     try:
         loaded = find_adapter(reference)
     except LossproofError as error:
@@ -73,7 +100,7 @@ def _introduce(loaded: Loaded) -> Started | Skipped:
         )  # fmt: skip
     return Started(
         protocol=VERSION, name=info.name, backend=info.backend, version=info.version, device=info.device,
-        dtypes=tuple(adapter.dtypes),
+        dtypes=tuple(name for name in ALL_DTYPES if name in adapter.dtypes),
         functions=tuple(name for name in FUNCTIONS if getattr(adapter, name, None) is not None),
         deviations=tuple(loaded.deviations.entries),
     )  # fmt: skip
@@ -83,8 +110,6 @@ def _run(adapter: Adapter, request: Run) -> dict[str, Any]:
     number = request.id
     try:
         answer = _call(adapter, request)
-        if answer.unsupported is not None:
-            return {"id": number, "unsupported": answer.unsupported}
         assert answer.value is not None
         gradients = answer.gradients or {}
         return {
@@ -92,7 +117,9 @@ def _run(adapter: Adapter, request: Run) -> dict[str, Any]:
             "value": encode_array(answer.value),
             "gradients": {name: encode_array(array) for name, array in gradients.items()},
         }
-    except (Exception, SystemExit) as error:
+    except Unsupported as reason:
+        return {"id": number, "unsupported": describe(reason)}
+    except BaseException as error:  # an adapter may raise a KeyboardInterrupt, too
         return {"id": number, "error": describe(error)}
 
 
@@ -109,10 +136,7 @@ def _call(adapter: Adapter, request: Run) -> Answer:
     }
     cotangent = None if request.cotangent is UNSET else native(request.cotangent, "cotangent")
     call = Call(adapter, function.name, parameters)
-    try:
-        outputs = call_outputs(adapter, call, arrays, request.wrt, cotangent)
-    except Unsupported as reason:
-        return Answer(unsupported=str(reason))
+    outputs = call_outputs(adapter, call, arrays, request.wrt, cotangent)
     value = outputs.pop("value")
     return Answer(value, {name.removeprefix("gradients."): array for name, array in outputs.items()})
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import inspect
+import re
 import sys
 import traceback
 from collections.abc import Iterable
@@ -69,6 +70,18 @@ def registered() -> dict[str, str]:
     return {point.name: point.value for point in entry_points(group="lossproof.adapters")}
 
 
+def file_and_class(reference: str) -> tuple[str, str]:
+    """The file or module of a reference and the class behind the colon, or nothing.
+
+    The colon of a drive (``C:\\x\\adapter.py:Class``) is part of the file.
+    """
+    found = re.fullmatch(r"(?s)(.*\.py)(?::([^:/\\]*))?", reference)
+    if found:
+        return found[1], found[2] or ""
+    module, _, name = reference.partition(":")
+    return module, name
+
+
 def find_adapter(reference: str) -> Loaded:
     """Load a Python adapter into this process.
 
@@ -83,7 +96,7 @@ def find_adapter(reference: str) -> Loaded:
     points = registered()
     if reference in points:
         return _load_entry_point(reference, points[reference])
-    path_text, _, class_name = reference.partition(":")
+    path_text, class_name = file_and_class(reference)
     if path_text.endswith(".py"):
         module = _import_file(Path(path_text))
     elif class_name:
