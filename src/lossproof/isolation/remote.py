@@ -12,6 +12,7 @@ from typing import Any
 
 from lossproof.adapter import Adapter, Call
 from lossproof.core.functions import FUNCTIONS
+from lossproof.core.guest import Elsewhere
 from lossproof.core.verdicts import ProcessFault, RemoteError, Verdict
 from lossproof.errors import LossproofError, Unsupported
 from lossproof.isolation import protocol
@@ -37,6 +38,7 @@ class RemoteAdapter(Adapter):
     """
 
     def __init__(self, command: Sequence[str], timeout: float, label: str = "") -> None:
+        vars(self)["_lossproof_guest"] = Elsewhere()  # none of its code runs here
         self.command = tuple(command)
         self.timeout = timeout
         self._process: LineProcess | None = None
