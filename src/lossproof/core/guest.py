@@ -233,7 +233,7 @@ def _no_early_end() -> Iterator[None]:
             leave(status)
         raise _Left(f"it called os._exit({status!r}), which would have ended the whole run")
 
-    os._exit = refuse  # type: ignore[assignment]
+    os._exit = refuse
     try:
         yield
     finally:
