@@ -144,7 +144,7 @@ class Guest:
             except _Left as left:
                 raise ProcessFault(Verdict.CRASH, str(left)) from None
             except BaseException as error:
-                if isinstance(error, KeyboardInterrupt) and not interrupts.none:
+                if issubclass(type(error), KeyboardInterrupt) and not interrupts.none:
                     raise
                 raise own(error) from error
             finally:
