@@ -68,16 +68,16 @@ def add_thorough(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
 
 
-def add_isolation(parser: argparse.ArgumentParser) -> None:
-    """``--isolate``, ``--no-isolate`` and ``--timeout``."""
+def add_isolation(parser: argparse.ArgumentParser, timeout: float | None, default: str) -> None:
+    """``--isolate``, ``--no-isolate``, and ``--timeout`` with its default and what is said of that."""
     parser.add_argument(
         "--isolate", action=argparse.BooleanOptionalAction, default=None,
         help="run each adapter in a process of its own, where a crash or a hang costs one case; by default "
         "every adapter that is not built in (commands always are)",
     )  # fmt: skip
     parser.add_argument(
-        "--timeout", type=seconds, default=60.0, metavar="S",
-        help="seconds that a call may take in a process of its own (default: 60)",
+        "--timeout", type=seconds, default=timeout, metavar="S",
+        help=f"seconds that a call may take in a process of its own (default: {default})",
     )  # fmt: skip
 
 
