@@ -68,12 +68,12 @@ def add_thorough(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
 
 
-def add_isolation(parser: argparse.ArgumentParser, timeout: float | None, default: str) -> None:
-    """``--isolate``, ``--no-isolate``, and ``--timeout`` with its default and what is said of that."""
+def add_isolation(parser: argparse.ArgumentParser, which: str, timeout: float | None, default: str) -> None:
+    """``--isolate`` and ``--no-isolate``, by default for which, and ``--timeout``, by default what."""
     parser.add_argument(
         "--isolate", action=argparse.BooleanOptionalAction, default=None,
-        help="run each adapter in a process of its own, where a crash or a hang costs one case; by default "
-        "every adapter that is not built in (commands always are)",
+        help="run an adapter in a process of its own, where a crash or a hang costs one case; by default "
+        f"{which} (commands always are)",
     )  # fmt: skip
     parser.add_argument(
         "--timeout", type=seconds, default=timeout, metavar="S",

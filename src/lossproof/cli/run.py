@@ -73,7 +73,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--quiet", "-q", action="store_true",
         help="no tables: list what fails, then one line that says which backends conform",
     )  # fmt: skip
-    add_isolation(parser, 60.0, "60")
+    add_isolation(parser, "every one that is not built in", 60.0, "60")
     parser.add_argument(
         "--jobs", "-j", type=positive, default=1, metavar="N",
         help="spread each adapter's cases over N processes (default: 1, in this one)",

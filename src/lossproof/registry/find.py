@@ -129,11 +129,13 @@ def _framework_missing(error: BaseException | None, module: str) -> str | None:
     """
     if not isinstance(error, ModuleNotFoundError) or not error.name or "." in error.name:
         return None
-    files = [frame.filename for frame in traceback.extract_tb(error.__traceback__)]
-    asking = next((file for file in reversed(files) if not file.startswith("<")), "")
-    spec = importlib.util.find_spec(module)
-    beside = spec is not None and spec.origin is not None and Path(spec.origin).parent == Path(asking).parent
-    return error.name if beside else None
+    asking = [
+        str(frame.f_globals.get("__name__"))
+        for frame, _ in traceback.walk_tb(error.__traceback__)
+        if not frame.f_code.co_filename.startswith("<")
+    ]
+    own = asking and asking[-1].partition(".")[0] == module.partition(".")[0]
+    return error.name if own else None
 
 
 def _load_builtin(name: str) -> Loaded:
