@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -199,3 +200,70 @@ def test_a_law_holds_on_the_reference_and_can_be_broken(law: str) -> None:
     else:
         wrong = lambda other: measured(other, 1.01)  # noqa: E731
         assert check(case, measured(case), wrong, np.random.default_rng(3))
+
+
+FAULTY = """
+import os, time
+from lossproof.adapters.numpy import NumpyAdapter
+
+class Faulty(NumpyAdapter):
+    name = "faulty"
+
+    def sigmoid(self, logits):
+        if logits.size and logits.max() > 3:
+            {fault}
+        return super().sigmoid(logits)
+"""
+
+
+@pytest.mark.parametrize(
+    ("fault", "kind", "says"),
+    [
+        ("os._exit(0)", "crash", "exit status 0"),
+        ("os.abort()", "crash", "SIGABRT"),
+        ("time.sleep(600)", "timeout", "no answer within 0.5 s"),
+    ],
+)
+def test_a_crash_and_a_hang_are_found_with_their_inputs_and_the_search_goes_on(
+    fault: str, kind: str, says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file, out = tmp_path / "faulty.py", tmp_path / "found"
+    file.write_text(FAULTY.format(fault=fault))
+    arguments = ["fuzz", "-a", str(file), "-f", "sigmoid", "-f", "softmax", "-d", "float64", "-o", str(out)]
+    start = time.monotonic()
+    assert main([*arguments, "--seconds", "12", "--timeout", "0.5"]) == 1
+    # What is begun ends: starting a process, and certifying what was found.
+    assert time.monotonic() - start < 60
+    text = capsys.readouterr().out
+    assert says in text
+    assert "cases/s" in text
+    found = [path for path in out.rglob("*.yaml") if kind in path.stem]
+    assert found
+    for path in found:
+        (case,) = load_file(path)
+        assert case.exact_arrays["logits"].max() > 3
+
+
+def test_a_call_that_the_end_of_the_search_cuts_short_is_no_hang(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "slow.py"
+    file.write_text(FAULTY.format(fault="time.sleep(600)"))
+    arguments = ["fuzz", "-a", str(file), "-f", "sigmoid", "-o", str(tmp_path / "found")]
+    start = time.monotonic()
+    assert main([*arguments, "--seconds", "3", "--timeout", "500"]) == 0
+    assert time.monotonic() - start < 60
+    assert "0 new findings" in capsys.readouterr().out
+
+
+def test_shrinking_ends_with_the_search(clipped: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    search = Search(load_adapter(clipped), ["sigmoid"], ["float64"])
+    ends: list[float] = []
+
+    def size(case: Case) -> tuple[int, int]:
+        ends.append(search._stop_at - search._end)
+        return 1, 1
+
+    monkeypatch.setattr("lossproof.fuzz.search._size", size)
+    assert [*search.run(2)]
+    assert ends and max(ends) <= 0

@@ -19,6 +19,7 @@ from lossproof.core.verdicts import Verdict
 from lossproof.engine.record import Record
 from lossproof.errors import InputError, LossproofError
 from lossproof.isolation.load import load_adapter
+from lossproof.registry.find import BUILTIN, Builtin
 from lossproof.results.badge import conformance, write_badge
 from lossproof.results.file import read_json
 from lossproof.results.gate import LEVELS, Gate, key
@@ -214,17 +215,57 @@ def test_installed_packages_register_adapters(
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: plugged\nVersion: 1.0\n")
     (info / "entry_points.txt").write_text(
         "[lossproof.adapters]\nplugged = plugged_module:Plugged\nbare = needs_framework:Adapter\n"
-        "gone = no_such_module:Adapter\n"
+        "gone = no_such_module:Adapter\nbroken = needs_broken:Adapter\npartly = needs_part:Adapter\n"
+        "wrong = wrong_module:Adapter\n"
     )
     (tmp_path / "plugged_module.py").write_text(PLUGIN)
     (tmp_path / "needs_framework.py").write_text("import framework_that_is_absent\n")
+    (tmp_path / "needs_broken.py").write_text("import framework_that_is_broken\n")
+    (tmp_path / "framework_that_is_broken.py").write_text("import library_that_is_absent\n")
+    (tmp_path / "needs_part.py").write_text("import framework_that_is_broken.part\n")
+    (tmp_path / "wrong_module.py").write_text("1 / 0\n")
     monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     assert main(["run", "sigmoid", "-a", "plugged", "--fail-on", "never"]) == 0
     assert "plugged: nothing to judge" in capsys.readouterr().out
     skipped = load_adapter("bare").info.skipped
     assert skipped == "framework_that_is_absent is not installed"
     with pytest.raises(LossproofError, match="its package lacks no_such_module"):
         load_adapter("gone")
+    # What is there and does not work is no absence.
+    for name, message in (
+        ("broken", "ModuleNotFoundError: No module named 'library_that_is_absent'"),
+        ("partly", "ModuleNotFoundError"),
+        ("wrong", "ZeroDivisionError"),
+    ):
+        with pytest.raises(LossproofError, match=f"adapter '{name}': .* fails to import: {message}"):
+            load_adapter(name)
+
+
+@pytest.mark.parametrize(
+    "error", ["raise ImportError('libcudart.so.12: no such file')", "import absent_module_x", "1 / 0",
+              "import sys; sys.exit(0)", "import os; os._exit(0)"],
+)  # fmt: skip
+def test_a_built_in_adapter_that_fails_to_import_is_an_error(
+    error: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "broken_framework_x.py").write_text(error, encoding="utf-8")
+    (tmp_path / "adapter_of_x.py").write_text("import broken_framework_x\n", encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "adapter_of_x", raising=False)
+    builtin = Builtin("adapter_of_x", "Adapter", "broken_framework_x", "torch")
+    monkeypatch.setitem(BUILTIN, "torch", builtin)
+    assert main(["run", "sigmoid/ordinary/scalar", "-a", "torch"]) == 2
+    assert "adapter 'torch': adapter_of_x fails to import" in capsys.readouterr().err
+
+
+def test_a_framework_or_its_backend_that_is_absent_is_skipped(monkeypatch: pytest.MonkeyPatch) -> None:
+    for absent in (
+        Builtin("m", "A", "absent_module_x", "keras"),
+        Builtin("m", "A", "os", "k", "absent_module_x"),
+    ):
+        monkeypatch.setitem(BUILTIN, "keras", absent)
+        assert "absent_module_x is not installed" in str(load_adapter("keras").info.skipped)
 
 
 # -- lossproof.check ------------------------------------------------------------------------------

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import time
+from pathlib import Path
+
 # pytester forgets what its runs import, and NumPy cannot be imported twice.
 import lossproof.adapters.numpy
 import pytest
 
 import lossproof.engine.runner
 import lossproof.isolation.load  # noqa: F401
+from lossproof.pytest_plugin import _is_case_file
 
 CASE = """\
 function: sigmoid
@@ -80,6 +85,54 @@ def test_a_malformed_case_file_is_one_error_and_stops_nothing(pytester: pytest.P
 def test_other_yaml_is_left_alone(pytester: pytest.Pytester) -> None:
     (pytester.path / "compose.yaml").write_text("services:\n  a: 1\n", encoding="utf-8")
     assert pytester.runpytest("--adapter", "numpy").ret == pytest.ExitCode.NO_TESTS_COLLECTED
+
+
+ITEMS = "- id: x\n" * 200_000
+
+
+@pytest.mark.parametrize(
+    ("text", "is_one"),
+    [
+        (CASE, True),
+        ("\ufeff# a comment\n---\nabout: >\n  function: no\n" + CASE.replace("about: One case.\n", ""), True),
+        (CASE.replace("\n", "\r\n"), True),
+        (CASE.replace("about:", "abot:"), True),  # a typing error is to be told, not passed over
+        ("function: sigmoid\n" * 100_000, False),
+        ("function: " + "x" * 5_000_000, False),
+        ("function:" + " " * 5_000_000 + "\n", False),
+        ("function:\n" * 400_000 + "cases :\n", False),
+        ("services:\n" + ITEMS + "function: x\ncases:\n", False),
+        ("#\n" * 500_000, False),
+        ("function: sigmoid\nabout: " + "cases:" * 1_000_000, False),
+        ("cases:\nfunction: sigmoid\n", False),
+        ("", False),
+        ("\x00" * 5_000_000, False),
+    ],
+    ids=range(14),
+)
+def test_case_files_are_recognised_in_one_reading(text: str, is_one: bool, tmp_path: Path) -> None:
+    path = tmp_path / "topic.yaml"
+    path.write_text(text, encoding="utf-8", newline="")
+    start = time.process_time()
+    assert _is_case_file(path) == is_one
+    assert time.process_time() - start < 5  # what takes the square of its length takes minutes
+
+
+def test_no_more_is_read_than_is_needed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "topic.yaml"
+    for first, is_one in (("services: []\n", False), ("function: x\ncases:\n", True)):
+        with path.open("wb") as file:
+            file.write(first.encode())
+            file.truncate(2**40)  # a terabyte, of which nothing is written
+        assert _is_case_file(path) == is_one
+
+
+def test_what_is_no_file_is_no_case_file(tmp_path: Path) -> None:
+    assert not _is_case_file(tmp_path)
+    assert not _is_case_file(tmp_path / "absent.yaml")
+    if hasattr(os, "mkfifo"):
+        os.mkfifo(tmp_path / "pipe.yaml")
+        assert not _is_case_file(tmp_path / "pipe.yaml")
 
 
 def test_an_unknown_adapter_is_a_usage_error(pytester: pytest.Pytester) -> None:

@@ -138,7 +138,7 @@ WRONG_RESULTS = {
     "wider and wrong": ("np.asarray(x, np.float64) + 1", "dtype float64 where float32 is due, and "),
     "narrower": ("np.asarray(x, np.float16)", "dtype float16 where float32 is due"),
     "python numbers": ("x.tolist()", "to_numpy gave list"),
-    "masked": ("np.ma.masked_array(x, True)", "to_numpy gave a masked array"),
+    "masked": ("np.ma.masked_array(x, True)", "gave a masked array"),
     "extended": ("np.asarray(x, np.longdouble)", "to_numpy gave dtype "),
     "objects": ("np.asarray(x, object)", "to_numpy gave dtype object"),
     "bytes": ("np.zeros(x.shape, 'V4')", "to_numpy gave dtype |V4"),

@@ -1,6 +1,6 @@
 """``python -m lossproof``."""
 
-from lossproof.cli.main import main
+from lossproof.cli.main import command
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    command()

@@ -8,6 +8,7 @@ backends, ``-k`` the cases and ``--thorough`` the long ones, too. The options' o
 
 from __future__ import annotations
 
+import codecs
 import re
 from collections.abc import Generator, Iterator
 from functools import cache
@@ -19,8 +20,12 @@ import pytest
 
 from lossproof.errors import LossproofError
 
-# What makes a YAML file a case file; other people's YAML is left alone.
-_CASE_FILE = re.compile(r"^function:\s*\w+\s*$.*^cases:\s*$", re.M | re.S)
+# What makes a YAML file a case file, line by line; other people's YAML is left alone.
+_FUNCTION = re.compile(rb"function:[ \t]+\w+[ \t]*(#.*)?\r?\n")
+_CASES = re.compile(rb"cases:[ \t]*(#.*)?\r?\n?\Z")
+# What may stand above a function: nothing, comments, what is indented, the other fields.
+_ABOVE = re.compile(rb"\s|#|%|---|about:|thorough:")
+_LONGEST = 1000
 _OPTION, _SHORT = "--lossproof-adapter", "--adapter"
 _THOROUGH = "--lossproof-thorough"
 # Short names that nobody else may have taken, for the options' own.
@@ -91,13 +96,29 @@ def _values(args: list[str]) -> list[str]:
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
     if file_path.suffix != ".yaml" or file_path.name.endswith(".deviations.yaml"):
         return None
+    return CaseFile.from_parent(parent, path=file_path) if _is_case_file(file_path) else None
+
+
+def _is_case_file(path: Path) -> bool:
+    """Whether a file names a function and then has cases; it is read as far as that takes."""
+    if not path.is_file():
+        return False
     try:
-        head = file_path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError):
-        return None
-    if not _CASE_FILE.search(head):
-        return None
-    return CaseFile.from_parent(parent, path=file_path)
+        with path.open("rb") as file:
+            file.seek(3 if file.read(3) == codecs.BOM_UTF8 else 0)
+            below, whole = False, True
+            # Of a long line no more than its beginning is looked at, and kept.
+            while line := file.readline(_LONGEST):
+                if whole and below and _CASES.match(line):
+                    return True
+                if whole and not below:
+                    below = _FUNCTION.match(line) is not None
+                    if not below and not _ABOVE.match(line):
+                        return False
+                whole = line.endswith(b"\n")
+    except OSError:
+        pass
+    return False
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:

@@ -25,7 +25,7 @@ def run(
     functions: str | Iterable[str] = (),
     dtypes: str | Iterable[str] = (),
     thorough: bool = False,
-    isolate: bool = False,
+    isolate: bool | None = None,
     python: Reference | None = None,
     timeout: float = CASE_TIMEOUT,
     jobs: int = 1,
@@ -43,8 +43,8 @@ def run(
             without one, all that each case lists.
         thorough: run the long and the redundant cases, too, which the quick set leaves out; a case, topic
             or file that is named is run all the same.
-        isolate: run each adapter in a process of its own, so that a crash or a hang costs one case;
-            adapters given as objects or classes cannot be.
+        isolate: run each adapter in a process of its own, so that a crash or a hang costs one case; by
+            default every one that is not built in. Adapters given as objects or classes run in this one.
         python: the interpreter of the environment that the adapters run in.
         timeout: seconds that a process of its own may take to start, and for each call.
         jobs: processes that each adapter's cases are spread over; more than 1 isolates.
@@ -67,7 +67,7 @@ def run(
         _several(functions),
         _several(dtypes),
         thorough=thorough,
-        isolate=isolate or interpreter is not None,
+        isolate=True if interpreter is not None else isolate,
         timeout=timeout,
         jobs=jobs,
     ) as session:

@@ -17,7 +17,7 @@ from lossproof.core.text import require
 from lossproof.engine.record import Record
 from lossproof.engine.runner import jobs as pairs_of
 from lossproof.errors import LossproofError
-from lossproof.isolation.load import CASE_TIMEOUT, load_adapter
+from lossproof.isolation.load import CASE_TIMEOUT, load_adapter, runs_apart
 from lossproof.isolation.parallel import run_parallel
 from lossproof.isolation.remote import RemoteAdapter
 from lossproof.registry.choice import Choice
@@ -40,7 +40,7 @@ class Session:
         functions: only their cases, if there is any.
         dtypes: only these, if there is any.
         thorough: run cases that are marked as thorough, too.
-        isolate: run Python adapters in processes of their own.
+        isolate: run Python adapters in processes of their own; by default those that are not built in.
         timeout: seconds that a process of its own may take to start, and for each call.
         jobs: processes that each adapter's cases are spread over; more than 1 isolates.
         loading: told after each adapter how many are loaded, and of how many.
@@ -58,7 +58,7 @@ class Session:
         dtypes: Sequence[str] = (),
         *,
         thorough: bool = False,
-        isolate: bool = False,
+        isolate: bool | None = None,
         timeout: float = CASE_TIMEOUT,
         jobs: int = 1,
         loading: Callable[[int, int], None] = lambda done, total: None,
@@ -67,6 +67,10 @@ class Session:
             require("dtype", dtype, [*ALL_DTYPES, *INTEGER_TYPES])
         if not timeout > 0 or jobs < 1:
             raise LossproofError("timeout must be above 0 (seconds), jobs 1 or more (processes)")
+        if isolate is False and jobs > 1:
+            raise LossproofError(
+                "jobs above 1 are processes of their own; without isolation there is one job"
+            )
         self.cases: Selection = select_cases(cases, functions, thorough)
         self.dtypes = tuple(dtypes)
         self.whole = not cases and not functions
@@ -81,7 +85,7 @@ class Session:
         chosen = adapters or [Choice(name) for name in available_names()]
         loaded: dict[str, Loaded] = {}
         for number, choice in enumerate(chosen, 1):
-            one = _load(choice, isolate or jobs > 1, timeout)
+            one = _load(choice, True if jobs > 1 else isolate, timeout)
             if one.info.name in loaded:
                 raise LossproofError(f"two adapters are called {one.info.name!r}; rename one")
             if self.whole:
@@ -133,10 +137,11 @@ class Session:
             _end(loaded)
 
 
-def _load(choice: Choice | Adapter | type[Adapter], isolate: bool, timeout: float) -> Loaded:
+def _load(choice: Choice | Adapter | type[Adapter], isolate: bool | None, timeout: float) -> Loaded:
     if not isinstance(choice, Choice):
-        return load_adapter(choice, isolate=isolate)
-    loaded = load_adapter(choice.reference, isolate=isolate, python=choice.python, timeout=timeout)
+        return load_adapter(choice, isolate=bool(isolate))
+    apart = runs_apart(choice.reference, isolate)
+    loaded = load_adapter(choice.reference, isolate=apart, python=choice.python, timeout=timeout)
     if choice.reference == loaded.info.name:
         return loaded
     return replace(loaded, info=structs.replace(loaded.info, reference=choice.reference))

@@ -31,7 +31,7 @@ from lossproof.core.functions import FUNCTIONS
 from lossproof.core.layout import LAYOUTS, equal_axes
 from lossproof.core.misfit import Misfit
 from lossproof.core.resources import folder
-from lossproof.core.shapes import result_shape, shape_mismatch
+from lossproof.core.shapes import lengths_of, resolve, result_shape, shape_mismatch
 from lossproof.core.text import display, shortened, suggest
 from lossproof.core.validate import fit
 from lossproof.errors import InputError
@@ -174,7 +174,12 @@ class _CaseReader:
         cotangent = self.cotangent(inputs, parameters)
         wrt = function.wrt if entry.wrt is UNSET else entry.wrt
         self.known("wrt", wrt, function.wrt)
-        expected = None if entry.expected is UNSET else self.expected(entry.expected, "expected")
+        shapes = {name: shape_of(spec) for name, spec in inputs.items()}
+        due = {f"gradients.{name}": shapes[name] for name in function.wrt}
+        due["value"] = result_shape(function, shapes, parameters)
+        expected = None if entry.expected is UNSET else self.expected(entry.expected, due, "expected")
+        tolerances = {} if expected is None else self.tolerances(entry.tolerance, expected, "tolerance")
+        self.bounded(expected or {}, tolerances)
         return Case(
             id=f"{function.name}/{self.file.path.stem}/{entry.id}",
             function=function,
@@ -188,8 +193,8 @@ class _CaseReader:
             layout=self.layout({**inputs, **parameters, "cotangent": cotangent}),
             wrt=wrt,
             expected=expected,
-            tolerances={} if expected is None else self.tolerances(entry.tolerance, expected, "tolerance"),
-            variants=tuple(map(self.variant, entry.variants, range(len(entry.variants)))),
+            tolerances=tolerances,
+            variants=tuple(self.variant(given, due, number) for number, given in enumerate(entry.variants)),
             vacuous={} if entry.vacuous is UNSET else self.outputs(entry.vacuous, "vacuous"),
             choices=tuple(self.choice(name, given, expected or {}) for name, given in entry.choices.items()),
             path=self.file.path,
@@ -236,14 +241,29 @@ class _CaseReader:
             )
             for array in self.function.arrays
         }
-        wrong = shape_mismatch(
-            self.function,
-            {name: shape_of(spec) for name, spec in inputs.items()},
-            parameters.get("axis"),
-        )
+        shapes = {name: shape_of(spec) for name, spec in inputs.items()}
+        wrong = shape_mismatch(self.function, shapes, parameters.get("axis"))
         if wrong:
             raise self.fail(wrong, "inputs")
+        self.fitting(parameters, shapes)
         return inputs
+
+    def fitting(self, parameters: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]]) -> None:
+        """That parameters which are arrays fit the others; those by element may be broadcast to them."""
+        lengths = lengths_of(self.function, shapes, parameters)
+        for parameter in self.function.parameters:
+            value = parameters[parameter.name]
+            if value is None or not parameter.shape:
+                continue
+            given = shape_of(value)
+            due = resolve(parameter.shape, shapes, lengths, parameters.get("axis"))
+            trailing = zip(reversed(given), reversed(due))
+            broadcast = len(given) <= len(due) and all(a in (1, b) for a, b in trailing)
+            if given != due and not (broadcast and parameter.shape.startswith(("=", "last "))):
+                raise self.fail(
+                    f"{parameter.name} has shape {given}, but must have {due} to fit the others",
+                    "parameters", parameter.name,
+                )  # fmt: skip
 
     def cotangent(self, inputs: Mapping[str, Any], parameters: Mapping[str, Any]) -> Any:
         """As it stands in the file, once it is sure that it fits the result."""
@@ -336,19 +356,45 @@ class _CaseReader:
                 raise self.fail(f"{bad!r} in {place[-1]} is not exactly representable in {dtype}", *place)
 
     def described(self, spec: Any, integer: bool, *place: str | int) -> None:
-        """What a description says beside its fields; random numbers are checked on first use."""
+        """What a description says beside its fields."""
         name = place[-1]
         self.length(spec.shape, *place)
-        if isinstance(spec, forms.Random) and spec.seed >= 2**64:
-            raise self.fail(f"seed of {name} must be 0 … 2**64−1", *place, "seed")
-        if isinstance(spec, forms.Integers) and spec.high <= spec.low:
-            raise self.fail(f"high of {name} must be above low", *place)
+        if isinstance(spec, forms.Random):
+            self.drawn(spec, integer, *place)
         self.places(spec, *place)
         if integer and isinstance(spec, (forms.Normal, forms.Uniform, forms.OneHot)):
             raise self.fail(f"{name} must hold integers", *place)
         values = self.filling(spec)
         if values:
             self.representable(self.listed(values, integer, *place), integer, *place)
+
+    def drawn(self, spec: forms.Random, integer: bool, *place: str | int) -> None:
+        """That there are such random numbers, and that no dtype is too narrow for the largest."""
+        name = place[-1]
+        if spec.seed >= 2**64:
+            raise self.fail(f"seed of {name} must be 0 … 2**64−1", *place, "seed")
+        if isinstance(spec, forms.OneHot) and not (spec.shape and spec.shape[-1]):
+            raise self.fail(f"shape of {name} must end in a number of classes", *place, "shape")
+        if isinstance(spec, forms.Integers):
+            if not 0 < spec.high - spec.low <= 2**32:
+                raise self.fail(f"high of {name} must be above low, by 2**32 at most", *place)
+            self.representable(np.array([spec.low, spec.high - 1]), integer, *place)
+            return
+        if isinstance(spec, forms.Normal):
+            reach = 4 * abs(spec.scale) + abs(spec.shift)
+        elif isinstance(spec, forms.Uniform):
+            reach = abs(spec.low) + abs(spec.high)
+        else:
+            return
+        if not math.isfinite(reach):
+            raise self.fail(f"the random numbers of {name} must be finite", *place)
+        if isinstance(spec, forms.Uniform) and spec.high < spec.low:
+            raise self.fail(f"high of {name} must not be below low", *place)
+        for dtype in self.entry.dtypes if self.function.has_float_arrays else ():
+            if reach > FLOAT_TYPES[dtype].largest or spec.bits > FLOAT_TYPES[dtype].precision:
+                raise self.fail(
+                    f"random numbers of {name} are too large or have too many bits for {dtype}", *place
+                )
 
     def places(self, spec: forms.Described, *place: str | int) -> None:
         """That ``diagonal``, ``blocks`` and ``set`` name elements that there are."""
@@ -392,7 +438,10 @@ class _CaseReader:
 
     # -- what is due ---------------------------------------------------------------------------
 
-    def expected(self, given: forms.Expected, *place: str) -> dict[str, Expected]:
+    def expected(
+        self, given: forms.Expected, due: Mapping[str, tuple[int, ...]], *place: str
+    ) -> dict[str, Expected]:
+        """What is expected of each output, whose shapes follow from the inputs."""
         outputs = self.outputs(given, *place)
         if not outputs:
             raise self.fail(
@@ -400,7 +449,27 @@ class _CaseReader:
                 "--write fills it in",
                 *place,
             )
-        return {name: self.expectation(spec, *place, *name.split(".")) for name, spec in outputs.items()}
+        found = {name: self.expectation(spec, *place, *name.split(".")) for name, spec in outputs.items()}
+        for name, output in found.items():
+            self.of_shape(name, output.shape, due[name], *place)
+        return found
+
+    def of_shape(self, output: str, shape: tuple[int, ...], due: tuple[int, ...], *place: str | int) -> None:
+        if shape != due:
+            raise self.fail(
+                f"{output} is given in shape {shape}, but of these inputs it has {due}",
+                *place, *output.split("."),
+            )  # fmt: skip
+
+    def bounded(self, expected: Mapping[str, Expected], tolerances: Mapping[str, Tolerance]) -> None:
+        """That every output that is not of integers has a tolerance."""
+        missing = [name for name in expected if name not in tolerances]
+        if missing and self.function.has_float_arrays and not self.function.integer_result:
+            raise self.fail(
+                f"no tolerance is given for {missing[0]}; remove expected, too, and lossproof certify "
+                "--write fills in both",
+                "tolerance" if "tolerance" in self.written else "expected",
+            )
 
     def expectation(self, spec: forms.Expectation, *place: str) -> Expected:
         integer = self.function.integer_result
@@ -472,13 +541,14 @@ class _CaseReader:
     ) -> DocumentedChoice:
         """A choice says of the same outputs what it makes of them."""
         place = ("choices", name)
-        expected = self.expected(given.expected, *place, "expected")
-        if expected.keys() != due.keys() or any(expected[n].shape != due[n].shape for n in due):
+        shapes = {name: due[name].shape for name in due}
+        if self.outputs(given.expected, *place, "expected").keys() != due.keys():
             raise self.fail(
-                f"choice {name} is not of the outputs and shapes that are expected; it is the oracle's: "
-                "remove it, and lossproof certify --write fills it in",
+                f"choice {name} is not of the outputs that are expected; it is the oracle's: remove it, and "
+                "lossproof certify --write fills it in",
                 *place,
             )
+        expected = self.expected(given.expected, shapes, *place, "expected")
         dtypes = self.entry.dtypes if given.dtypes is UNSET else given.dtypes
         unknown = [dtype for dtype in dtypes if dtype not in self.entry.dtypes]
         if unknown:
@@ -488,7 +558,7 @@ class _CaseReader:
             raise self.fail(f"choice {name} does not give a tolerance for each output", *place)
         return DocumentedChoice(name, dtypes, expected, tolerances)
 
-    def variant(self, given: forms.Variant, number: int) -> Variant:
+    def variant(self, given: forms.Variant, due: Mapping[str, tuple[int, ...]], number: int) -> Variant:
         place = ("variants", number)
         outputs = self.outputs(given, *place)
         if given.raises == bool(outputs):
@@ -496,6 +566,8 @@ class _CaseReader:
         listed = {
             name: self.listed(spec.value, False, *place, *name.split(".")) for name, spec in outputs.items()
         }
+        for name, output in listed.items():
+            self.of_shape(name, output.shape, due[name], *place)
         return Variant(given.name, given.raises, listed)
 
 

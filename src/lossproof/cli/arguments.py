@@ -68,6 +68,20 @@ def add_thorough(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
 
 
+def add_isolation(parser: argparse.ArgumentParser, which: str, timeout: float | None, default: str) -> None:
+    """``--isolate`` and ``--no-isolate``, by default for which, and ``--timeout``, by default what."""
+    parser.add_argument(
+        "--isolate", action=argparse.BooleanOptionalAction, default=None,
+        help="run an adapter in a process of its own, where a crash or a hang costs one case; by default "
+        f"{which} (commands always are)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--timeout", type=seconds, default=timeout, metavar="S",
+        help="seconds that a process of its own may take to start, and for each call "
+        f"(default: {default}; inf: any)",
+    )  # fmt: skip
+
+
 def seconds(text: str) -> float:
     """A type of argument: a time above 0."""
     value = float(text)

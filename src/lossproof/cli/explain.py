@@ -22,13 +22,16 @@ def main(options: argparse.Namespace) -> int:
 
     from lossproof.case.select import select_cases
     from lossproof.cli.case_view import show_answer, show_case
-    from lossproof.isolation.load import load_adapter
+    from lossproof.isolation.load import load_adapter, runs_apart
     from lossproof.registry.find import available_names
 
     console = Console(width=None if sys.stdout.isatty() else 120)
     cases = list(select_cases([options.case], [], thorough=True))
     choices = options.adapter or [Choice(name) for name in available_names()]
-    loaded = [load_adapter(choice.reference, python=choice.python) for choice in choices]
+    loaded = [
+        load_adapter(choice.reference, isolate=runs_apart(choice.reference, None), python=choice.python)
+        for choice in choices
+    ]
     for case in cases[:MAX_CASES]:
         show_case(console, case)
         for adapter in loaded:

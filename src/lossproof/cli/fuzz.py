@@ -5,17 +5,22 @@ from __future__ import annotations
 import argparse
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lossproof.adapter import ALL_DTYPES
-from lossproof.cli.arguments import add_adapter, add_dtypes, add_functions, seconds
+from lossproof.cli.arguments import add_adapter, add_dtypes, add_functions, add_isolation, seconds
 from lossproof.core.functions import FUNCTIONS
 from lossproof.core.text import display, require
 from lossproof.errors import LossproofError
 
+if TYPE_CHECKING:
+    from lossproof.registry.loaded import Loaded
+
 DESCRIPTION = (
     "Property-based search: draws inputs, dtypes, shapes and parameters where these "
     "functions break, compares with the oracle, checks metamorphic laws, shrinks what fails and writes "
-    "it as a certified case. Exit status 1: something was found under a clause that has no recorded "
+    "it as a certified case; a crash or a hang of a backend in a process of its own is a finding, too. "
+    "Exit status 1: something was found under a clause that has no recorded "
     "deviation."
 )
 
@@ -27,6 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--seconds", "-s", type=seconds, default=60.0, metavar="S", help="how long to search (default: 60)"
     )
+    add_isolation(parser, "every one", None, "60, or a quarter of --seconds if that is less")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="first seed (default: 0)")
     parser.add_argument(
         "--out", "-o", type=Path, default=Path("lossproof-fuzz"), metavar="DIR",
@@ -43,19 +49,32 @@ def main(options: argparse.Namespace) -> int:
         require("function", name, FUNCTIONS)
     for name in options.dtype:
         require("dtype", name, ALL_DTYPES)
-    from lossproof.cli.terminal import progress
-    from lossproof.isolation.load import load_adapter
+    from lossproof.isolation.load import CASE_TIMEOUT, load_adapter
+    from lossproof.isolation.remote import RemoteAdapter
     from lossproof.oracle.balls import require_flint
 
     require_flint()
     try:
-        from lossproof.fuzz.search import Search
-        from lossproof.fuzz.store import write_case
+        import hypothesis  # noqa: F401
     except ImportError as error:
         raise LossproofError(f"fuzz needs {error.name}: pip install 'lossproof[fuzz]'") from None
-    loaded = load_adapter(options.adapter)
+    timeout = options.timeout or min(CASE_TIMEOUT, options.seconds / 4)
+    # Inputs that nobody has tried crash what is built in, too, and the calls are not what takes time.
+    loaded = load_adapter(options.adapter, isolate=options.isolate is not False, timeout=timeout)
     if loaded.adapter is None:
         raise LossproofError(f"adapter {options.adapter!r} cannot run: {loaded.info.skipped}")
+    try:
+        return _search(options, loaded)
+    finally:
+        if isinstance(loaded.adapter, RemoteAdapter):
+            loaded.adapter.close()
+
+
+def _search(options: argparse.Namespace, loaded: Loaded) -> int:
+    from lossproof.cli.terminal import progress
+    from lossproof.fuzz.search import Search
+    from lossproof.fuzz.store import write_case
+
     new = recorded = 0
     start = time.perf_counter()
     with progress(loaded.info.name) as update:

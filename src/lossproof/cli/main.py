@@ -5,9 +5,11 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import threading
 from collections.abc import Container, Sequence
+from contextlib import suppress
 from importlib import import_module
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
 from lossproof.errors import LossproofError
 
@@ -65,6 +67,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
 
 
+def command() -> NoReturn:
+    """The program ``lossproof``; threads that an adapter has left running do not keep it from ending."""
+    status = main()
+    left = [thread for thread in threading.enumerate() if not thread.daemon]
+    if left == [threading.main_thread()]:
+        sys.exit(status)
+    print(f"lossproof: not waiting for {len(left) - 1} threads that an adapter left", file=sys.stderr)
+    with suppress(OSError, ValueError):
+        sys.stdout.flush()
+        sys.stderr.flush()
+    os._exit(status)
+
+
 def build_parser(wanted: Container[str]) -> argparse.ArgumentParser:
     """The parser of all commands; only those ``wanted`` get their arguments, for which they are imported."""
     from lossproof import __version__
@@ -88,4 +103,4 @@ def build_parser(wanted: Container[str]) -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    command()

@@ -18,9 +18,9 @@ from lossproof.cli.arguments import (
     add_cases,
     add_dtypes,
     add_functions,
+    add_isolation,
     add_thorough,
     positive,
-    seconds,
 )
 from lossproof.core.verdicts import Verdict
 from lossproof.errors import InputError, LossproofError
@@ -73,15 +73,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--quiet", "-q", action="store_true",
         help="no tables: list what fails, then one line that says which backends conform",
     )  # fmt: skip
-    parser.add_argument(
-        "--isolate", action="store_true",
-        help="run each adapter in a process of its own: a crash or hang costs one case "
-        "(commands always are)",
-    )  # fmt: skip
-    parser.add_argument(
-        "--timeout", type=seconds, default=60.0, metavar="S",
-        help="seconds that a process of its own may take to start, and for each call (default: 60; inf: any)",
-    )  # fmt: skip
+    add_isolation(parser, "every one that is not built in", 60.0, "60")
     parser.add_argument(
         "--jobs", "-j", type=positive, default=1, metavar="N",
         help="spread each adapter's cases over N processes (default: 1, in this one)",

@@ -14,54 +14,63 @@ import numpy.typing as npt
 
 from lossproof.adapter import Adapter, Call
 from lossproof.core.dtypes import ARRAY_TYPES
-from lossproof.core.verdicts import ProcessFault, RemoteError
-from lossproof.errors import Unsupported
+from lossproof.core.guest import guest_of
+from lossproof.core.raised import describe, own
+from lossproof.core.verdicts import ProcessFault
 
 Bound = tuple[Call, Mapping[str, Any], Any]
 """A call, its native arrays, and its native cotangent or None."""
 
+Prepare = Callable[[], Callable[[], Bound]]
+"""Makes fresh arrays; what it gives hands them to the adapter, which is the adapter's code already."""
+
 
 @dataclass
 class Answer:
-    """What an adapter gave for a case: NumPy outputs, and per output what was raised instead."""
+    """What an adapter gave for a case: NumPy outputs, and per output what was raised instead.
+
+    What was raised is ``own`` of it (``lossproof.core.raised``), whatever it was.
+    """
 
     outputs: dict[str, Any] = field(default_factory=dict)
-    raised: dict[str, BaseException] = field(default_factory=dict)
+    raised: dict[str, Exception] = field(default_factory=dict)
     broken: str | None = None
     """Why what was raised is no answer of the backend to these inputs, if it is none."""
 
 
-def answer_to(adapter: Adapter, bind: Callable[[], Bound], wanted: Sequence[str]) -> Answer:
-    """Make the call that ``bind`` builds, and the gradients' where ``wanted`` names any; nothing is raised.
+def answer_to(adapter: Adapter, prepare: Prepare, wanted: Sequence[str]) -> Answer:
+    """Make the call that ``prepare`` is for, and the gradients' if ``wanted`` names any; nothing is raised.
 
-    ``bind`` is called once more where the gradients fail: the arrays of the first call may be spoilt.
+    It is prepared once more where the gradients fail: the arrays of the first call may be spoilt.
     """
     answer = Answer()
     wrt = tuple(name.removeprefix("gradients.") for name in wanted if name != "value")
     try:
-        call, arrays, cotangent = bind()
-    except (Exception, SystemExit) as error:
-        answer.raised = dict.fromkeys(wanted, error)
-        return answer
-    try:
-        answer.outputs = call_outputs(adapter, call, arrays, wrt, cotangent)
-    except ProcessFault as fault:
-        answer.raised = dict.fromkeys(wanted, fault)
-    except (Exception, SystemExit) as error:
-        answer.raised = dict.fromkeys(wanted, error)
-        if wrt:
+        answer.outputs = _outputs(adapter, prepare(), wrt)
+    except Exception as error:
+        answer.raised = dict.fromkeys(wanted, own(error))
+        if wrt and not isinstance(error, ProcessFault):
             # The value may be fine all the same; ask for it alone.
-            _ask_value(adapter, bind, answer)
+            _ask_value(adapter, prepare, answer)
     return answer
 
 
-def _ask_value(adapter: Adapter, bind: Callable[[], Bound], answer: Answer) -> None:
+def _ask_value(adapter: Adapter, prepare: Prepare, answer: Answer) -> None:
     try:
-        call, arrays, _ = bind()
-        answer.outputs = call_outputs(adapter, call, arrays, (), None)
+        answer.outputs = _outputs(adapter, prepare(), ())
         del answer.raised["value"]
-    except (Exception, SystemExit) as error:
-        answer.raised["value"] = error
+    except Exception as error:
+        answer.raised["value"] = own(error)
+
+
+def _outputs(
+    adapter: Adapter, bind: Callable[[], Bound], wrt: tuple[str, ...]
+) -> dict[str, npt.NDArray[Any]]:
+    def act() -> dict[str, npt.NDArray[Any]]:
+        call, arrays, cotangent = bind()
+        return call_outputs(adapter, call, arrays, wrt, cotangent if wrt else None)
+
+    return guest_of(adapter).visit(act)
 
 
 def call_outputs(
@@ -83,17 +92,16 @@ def _numpy(adapter: Adapter, native: Any) -> npt.NDArray[Any]:
     array = adapter.to_numpy(native)
     if not isinstance(array, (np.ndarray, np.generic)):
         raise TypeError(f"to_numpy gave {type(array).__name__}, not a NumPy array")
-    if isinstance(array, np.ma.MaskedArray):
-        raise TypeError("to_numpy gave a masked array, whose mask says nothing here: give a plain array")
+    # A conversion to a plain array drops the mask, and shows what stands where nothing does.
+    for who, given in (("the function", native), ("to_numpy", array)):
+        if isinstance(given, np.ma.MaskedArray):
+            raise TypeError(f"{who} gave a masked array, whose mask says nothing here: give a plain array")
     plain = np.asarray(array)
     if plain.dtype.name not in ARRAY_TYPES:
         raise TypeError(f"to_numpy gave dtype {plain.dtype}; there are {', '.join(ARRAY_TYPES)}")
     # The order of bytes in memory is no difference of dtypes.
     return plain.astype(plain.dtype.newbyteorder("="), copy=False)
 
-
-# As much is kept of an exception's text, and of all that is said of it.
-_TEXT, _MESSAGE = 300, 600
 
 # Names of what an adapter raises by its own mistakes, and no framework for an input.
 _MISTAKES = frozenset({
@@ -102,22 +110,6 @@ _MISTAKES = frozenset({
 })  # fmt: skip
 
 
-def mistake(error: BaseException) -> bool:
-    """Whether an error is of the adapter's own making, also where it comes as text."""
-    name = str(error).partition(":")[0] if isinstance(error, RemoteError) else type(error).__name__
-    return name in _MISTAKES
-
-
-def describe(error: BaseException) -> str:
-    """Type and first lines of what was raised, on one line that UTF-8 can say; of some, the text alone.
-
-    What comes over a pipe is described there, and here once more: that changes nothing.
-    """
-    try:
-        text = str(error)
-    except Exception as another:
-        text = f"(its text raises {type(another).__name__})"
-    text = " ".join(text.split()).encode("utf-8", "replace").decode("utf-8")
-    if not isinstance(error, (ProcessFault, RemoteError, Unsupported)):  # which say what they are
-        text = f"{type(error).__name__}: {text[:_TEXT]}" if text else type(error).__name__
-    return text[:_MESSAGE].rstrip()
+def mistake(error: Exception) -> bool:
+    """Whether an error is of the adapter's own making."""
+    return describe(error).partition(":")[0] in _MISTAKES

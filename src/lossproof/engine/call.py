@@ -2,35 +2,54 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from lossproof.adapter import Adapter, Call
 from lossproof.case.arrays import numpy_arrays, numpy_cotangent, numpy_parameters
 from lossproof.case.model import Case
 from lossproof.core.dtypes import FLOAT_TYPES
+from lossproof.core.raised import own
 from lossproof.engine.answer import Answer, Bound, answer_to
 from lossproof.errors import Unsupported
 
 
+def prepare(adapter: Adapter, case: Case, dtype: str) -> Callable[[], Bound]:
+    """Make the call's arrays; what comes back hands them to the adapter."""
+    arrays = numpy_arrays(case, dtype)
+    parameters = numpy_parameters(case, dtype)
+    cotangent = numpy_cotangent(case, dtype)
+
+    def bind() -> Bound:
+        native = {name: adapter.from_numpy(array) for name, array in arrays.items()}
+        bound = {
+            name: adapter.from_numpy(value) if isinstance(value, np.ndarray) else value
+            for name, value in parameters.items()
+        }
+        weights = None if cotangent is None else adapter.from_numpy(cotangent)
+        return Call(adapter, case.function.name, bound), native, weights
+
+    return bind
+
+
 def bind(adapter: Adapter, case: Case, dtype: str) -> Bound:
     """The call, its native arrays and its native cotangent (or None)."""
-    arrays = {name: adapter.from_numpy(a) for name, a in numpy_arrays(case, dtype).items()}
-    parameters = {
-        name: adapter.from_numpy(value) if isinstance(value, np.ndarray) else value
-        for name, value in numpy_parameters(case, dtype).items()
-    }
-    cotangent = numpy_cotangent(case, dtype)
-    native = None if cotangent is None else adapter.from_numpy(cotangent)
-    return Call(adapter, case.function.name, parameters), arrays, native
+    return prepare(adapter, case, dtype)()
 
 
 def ask(adapter: Adapter, case: Case, dtype: str) -> Answer:
     """Make the call, and the gradients' where the case has any; nothing is raised."""
     wanted = list(case.expected or ())
-    why = missing(adapter, case, dtype)
+    try:
+        why = missing(adapter, case, dtype)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # of a property, say
+        return Answer(raised=dict.fromkeys(wanted, own(error)))
     if why:
         return Answer(raised=dict.fromkeys(wanted, Unsupported(why)))
-    return answer_to(adapter, lambda: bind(adapter, case, dtype), wanted)
+    return answer_to(adapter, lambda: prepare(adapter, case, dtype), wanted)
 
 
 def missing(adapter: Adapter, case: Case, dtype: str) -> str | None:

@@ -9,21 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 from dataclasses import replace
-from weakref import WeakKeyDictionary
 
 from lossproof.adapter import Adapter
 from lossproof.case.model import Case
 from lossproof.core.dtypes import FLOAT_TYPES, HALF_TYPES
 from lossproof.engine.answer import Answer
-from lossproof.engine.call import ask, bind
+from lossproof.engine.call import ask, prepare
 from lossproof.engine.refusal import lacking, proven
 
 # A number that is valid wherever one is due: as a logit, a probability, a target, a prediction.
 VALID_NUMBER = 0.5
 # A class that every function has; as a class id it is the background.
 VALID_CLASS = 0
-
-_known: WeakKeyDictionary[Adapter, dict[Hashable, str | None]] = WeakKeyDictionary()
 
 
 def ask_proven(adapter: Adapter, case: Case, dtype: str) -> Answer:
@@ -38,7 +35,8 @@ def failing_valid_call(adapter: Adapter, case: Case, dtype: str) -> str | None:
     The same call is made once per adapter.
     """
     key = _key(case, dtype)
-    known = _known.setdefault(adapter, {})
+    # Beside the adapter itself: adapters may be equal, or have no hash.
+    known: dict[Hashable, str | None] = vars(adapter).setdefault("_lossproof_valid_calls", {})
     if key not in known:
         known[key] = _ask(adapter, case, dtype)
     return known[key]
@@ -64,7 +62,7 @@ def valid(case: Case) -> Case:
 def _ask(adapter: Adapter, case: Case, dtype: str) -> str | None:
     assert case.expected is not None
     shape = case.expected["value"].shape
-    return lacking(adapter, lambda: bind(adapter, valid(case), dtype), shape, value_dtypes(case, dtype))
+    return lacking(adapter, lambda: prepare(adapter, valid(case), dtype), shape, value_dtypes(case, dtype))
 
 
 def value_dtypes(case: Case, dtype: str) -> tuple[str, ...]:

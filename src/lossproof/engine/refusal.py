@@ -12,8 +12,9 @@ import numpy as np
 
 from lossproof.adapter import Adapter
 from lossproof.case.expected import Variant
+from lossproof.core.raised import describe
 from lossproof.core.verdicts import ProcessFault
-from lossproof.engine.answer import Answer, Bound, answer_to, describe, mistake
+from lossproof.engine.answer import Answer, Prepare, answer_to, mistake
 from lossproof.errors import Unsupported
 
 
@@ -32,14 +33,12 @@ def proven(answer: Answer, variants: Sequence[Variant], valid_call: Callable[[],
     return replace(answer, broken=valid_call())
 
 
-def lacking(
-    adapter: Adapter, bind: Callable[[], Bound], shape: tuple[int, ...], dtypes: Sequence[str]
-) -> str | None:
+def lacking(adapter: Adapter, prepare: Prepare, shape: tuple[int, ...], dtypes: Sequence[str]) -> str | None:
     """What a valid call gives instead of a value of this shape and one of the dtypes; or None.
 
     Without ``dtypes``, an integer one is due.
     """
-    answer = answer_to(adapter, bind, ["value"])
+    answer = answer_to(adapter, prepare, ["value"])
     if "value" in answer.raised:
         return f"a valid call of the same shapes raises too: {describe(answer.raised['value'])}"
     value = answer.outputs["value"]

@@ -10,8 +10,9 @@ from typing import NamedTuple
 
 from lossproof.case.expected import DocumentedChoice, Expected, Tolerance, Variant
 from lossproof.core.dtypes import HALF_TYPES
+from lossproof.core.raised import describe
 from lossproof.core.verdicts import RIGHT, ProcessFault, Verdict
-from lossproof.engine.answer import Answer, describe
+from lossproof.engine.answer import Answer
 from lossproof.engine.compare import Comparison, compare
 from lossproof.errors import Unsupported
 

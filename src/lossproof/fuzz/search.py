@@ -1,4 +1,7 @@
-"""The search: draw, ask the oracle and the backend, compare, check laws, shrink what fails."""
+"""The search: draw, ask the oracle and the backend, compare, check laws, shrink what fails.
+
+A backend in a process of its own may crash or hang; that is a finding like any other.
+"""
 
 from __future__ import annotations
 
@@ -21,10 +24,12 @@ from lossproof.case.model import Case
 from lossproof.case.read import load_cases
 from lossproof.core.dtypes import FLOAT_TYPES, INTEGER_TYPES
 from lossproof.core.functions import FUNCTIONS, Function
-from lossproof.core.verdicts import FAILURES, Verdict
+from lossproof.core.verdicts import FAILURES, ProcessFault, Verdict
+from lossproof.engine.answer import Answer
 from lossproof.engine.judge import judge
 from lossproof.engine.proof import ask_proven
 from lossproof.fuzz import laws, strategies
+from lossproof.isolation.remote import RemoteAdapter
 from lossproof.oracle.certify import expect
 from lossproof.oracle.definitions import definition
 from lossproof.registry.loaded import Loaded
@@ -104,6 +109,7 @@ class Search:
     ) -> None:
         assert loaded.adapter is not None
         self.adapter = loaded.adapter
+        self.timeout = self.adapter.timeout if isinstance(self.adapter, RemoteAdapter) else 0.0
         self.deviations = loaded.deviations
         self.functions = [FUNCTIONS[name] for name in functions if getattr(self.adapter, name, None)]
         self.dtypes = [name for name in dtypes if name in self.adapter.dtypes]
@@ -211,7 +217,7 @@ class Search:
             return None
         (dtype,) = certified.dtypes
         start = time.perf_counter()
-        answer = ask_proven(self.adapter, certified, dtype)
+        answer = self._ask(certified, dtype)
         self.statistics.backend += time.perf_counter() - start
         self.statistics.cases += 1
         name = certified.function.name
@@ -232,13 +238,30 @@ class Search:
             measured[output] = (values, laws.allowance(expected, tolerance, dtype))
         return measured if complete and measured else None
 
+    def _ask(self, case: Case, dtype: str) -> Answer:
+        """Make the call, for as long as it may take and the search still has.
+
+        What the end of the search has cut short is no hang.
+        """
+        if not isinstance(self.adapter, RemoteAdapter):
+            return ask_proven(self.adapter, case, dtype)
+        left = self._end - time.perf_counter()
+        if left <= 0:
+            raise _Stop
+        self.adapter.timeout = min(self.timeout, left)
+        answer = ask_proven(self.adapter, case, dtype)
+        faults = [error for error in answer.raised.values() if isinstance(error, ProcessFault)]
+        if left < self.timeout and any(fault.verdict is Verdict.TIMEOUT for fault in faults):
+            raise _Stop
+        return answer
+
     def _found(self, case: Case, output: str, kind: str, message: str) -> None:
         signature = Signature(case.function.name, case.clause, output, kind)
         if signature in self.known or (self._pursued is not None and signature != self._pursued):
             return
         if self._pursued is None:
             self._pursued = signature
-            self._stop_at = min(time.perf_counter() + SHRINKING, self._end + SHRINKING)
+            self._stop_at = min(time.perf_counter() + SHRINKING, self._end)
         finding = Finding(signature, case, message, self._recorded(case, output))
         if self._best is None or _size(case) <= _size(self._best.case):
             self._best = finding
@@ -264,6 +287,8 @@ def _cases_of(clause: str) -> frozenset[str]:
 
 
 def _kind(verdict: Verdict, comparison: Any) -> str:
+    if verdict in (Verdict.CRASH, Verdict.TIMEOUT):
+        return str(verdict)
     if verdict in (Verdict.ERROR,) or (verdict is Verdict.BELOW and ": " in comparison.message[:40]):
         return "raises"
     for word in ("shape", "dtype"):

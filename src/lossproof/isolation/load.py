@@ -11,7 +11,7 @@ from lossproof.errors import LossproofError
 from lossproof.isolation.remote import RemoteAdapter, serving
 from lossproof.isolation.system import words as command_words
 from lossproof.registry.deviations import Deviation, Deviations, load_deviations
-from lossproof.registry.find import adopt, available_names, file_and_class, find_adapter
+from lossproof.registry.find import BUILTIN, adopt, available_names, file_and_class, find_adapter
 from lossproof.registry.loaded import AdapterInfo, Loaded, skipped
 
 # Seconds that a call may take in a process of its own, unless told otherwise.
@@ -57,6 +57,11 @@ def load_adapter(
     if isolate or python is not None:
         return _remote(RemoteAdapter(serving(reference, python), timeout, reference), [])
     return find_adapter(reference)
+
+
+def runs_apart(reference: str, isolate: bool | None) -> bool:
+    """Whether a Python adapter runs in a process of its own: as asked, or else if it is not built in."""
+    return reference not in BUILTIN if isolate is None else isolate
 
 
 def _command(reference: str) -> list[str] | None:

@@ -14,6 +14,7 @@ from typing import Any
 
 from lossproof.adapter import Adapter, Call
 from lossproof.core.functions import FUNCTIONS
+from lossproof.core.guest import Elsewhere
 from lossproof.core.verdicts import ProcessFault, RemoteError, Verdict
 from lossproof.errors import LossproofError, Unsupported
 from lossproof.isolation import protocol
@@ -49,6 +50,7 @@ class RemoteAdapter(Adapter):
     def __init__(
         self, command: Sequence[str], timeout: float, label: str = "", start: Started | Skipped | None = None
     ) -> None:
+        vars(self)["_lossproof_guest"] = Elsewhere()  # none of its code runs here
         if not timeout > 0:
             raise LossproofError(f"a timeout must be above 0 (seconds), not {timeout}")
         self.command = tuple(command)

@@ -10,6 +10,7 @@ import signal
 import sys
 import threading
 import warnings
+from collections.abc import Callable
 from os import _exit  # as it is before an adapter can change it
 from queue import SimpleQueue
 from typing import Any, BinaryIO
@@ -18,8 +19,10 @@ from msgspec import UNSET
 
 from lossproof.adapter import ALL_DTYPES, Adapter, Call
 from lossproof.core.functions import FUNCTIONS
+from lossproof.core.guest import guest_of
 from lossproof.core.layout import laid_out
-from lossproof.engine.answer import call_outputs, describe
+from lossproof.core.raised import describe
+from lossproof.engine.answer import call_outputs
 from lossproof.errors import LossproofError, Unsupported
 from lossproof.isolation import protocol
 from lossproof.isolation.encode import encode_array
@@ -34,7 +37,7 @@ from lossproof.isolation.messages import (
     Started,
     Stop,
 )
-from lossproof.isolation.protocol import Answer, decode_array
+from lossproof.isolation.protocol import decode_array
 from lossproof.registry.find import find_adapter
 from lossproof.registry.loaded import Loaded
 
@@ -53,6 +56,8 @@ def main() -> None:
     asked: SimpleQueue[Request] = SimpleQueue()
     threading.Thread(target=_listen, args=(requests, asked), daemon=True).start()
     adapter = _start(sys.argv[1], answers) if isinstance(asked.get(), Start) else None
+    if adapter is not None:
+        guest_of(adapter).may_leave = True
     while adapter is not None and isinstance(request := asked.get(), Run):
         _send(answers, _run(adapter, request))
     # Without waiting for threads that a framework may have left hanging.
@@ -109,36 +114,42 @@ def _introduce(loaded: Loaded) -> Started | Skipped:
 def _run(adapter: Adapter, request: Run) -> dict[str, Any]:
     number = request.id
     try:
-        answer = _call(adapter, request)
-        assert answer.value is not None
-        gradients = answer.gradients or {}
+        outputs = guest_of(adapter).visit(_call(adapter, request))
+        value = outputs.pop("value")
+        gradients = {name.removeprefix("gradients."): array for name, array in outputs.items()}
         return {
             "id": number,
-            "value": encode_array(answer.value),
+            "value": encode_array(value),
             "gradients": {name: encode_array(array) for name, array in gradients.items()},
         }
     except Unsupported as reason:
         return {"id": number, "unsupported": describe(reason)}
-    except BaseException as error:  # an adapter may raise a KeyboardInterrupt, too
+    except BaseException as error:
         return {"id": number, "error": describe(error)}
 
 
-def _call(adapter: Adapter, request: Run) -> Answer:
-    def native(item: Array, what: str) -> Any:
-        layout = None if item.layout is UNSET else item.layout
-        return adapter.from_numpy(laid_out(decode_array(item, what), layout))
+def _call(adapter: Adapter, request: Run) -> Callable[[], dict[str, Any]]:
+    """Decode the arrays of a request; what comes back hands them to the adapter and makes the call."""
+
+    def decoded(item: Any, what: str) -> Any:
+        return laid_out(decode_array(item, what), None if item.layout is UNSET else item.layout)
 
     function = FUNCTIONS[request.function]
-    arrays = {array.name: native(request.arrays[array.name], array.name) for array in function.arrays}
-    parameters = {
-        name: native(value, name) if isinstance(value, Array) else value
-        for name, value in request.parameters.items()
+    given = {array.name: decoded(request.arrays[array.name], array.name) for array in function.arrays}
+    weights = {
+        name: decoded(value, name) for name, value in request.parameters.items() if isinstance(value, Array)
     }
-    cotangent = None if request.cotangent is UNSET else native(request.cotangent, "cotangent")
-    call = Call(adapter, function.name, parameters)
-    outputs = call_outputs(adapter, call, arrays, request.wrt, cotangent)
-    value = outputs.pop("value")
-    return Answer(value, {name.removeprefix("gradients."): array for name, array in outputs.items()})
+    cotangent = None if request.cotangent is UNSET else decoded(request.cotangent, "cotangent")
+
+    def call() -> dict[str, Any]:
+        arrays = {name: adapter.from_numpy(array) for name, array in given.items()}
+        native = {name: adapter.from_numpy(array) for name, array in weights.items()}
+        bound = Call(adapter, function.name, {**request.parameters, **native})
+        return call_outputs(
+            adapter, bound, arrays, request.wrt, None if cotangent is None else adapter.from_numpy(cotangent)
+        )
+
+    return call
 
 
 if __name__ == "__main__":

@@ -16,7 +16,9 @@ from types import ModuleType
 
 from msgspec.structs import replace
 
-from lossproof.adapter import Adapter
+from lossproof.adapter import ALL_DTYPES, Adapter
+from lossproof.core.guest import Guest
+from lossproof.core.raised import describe, text_of
 from lossproof.core.resources import folder
 from lossproof.core.text import suggest
 from lossproof.errors import LossproofError, Unavailable
@@ -26,19 +28,22 @@ from lossproof.registry.loaded import AdapterInfo, Loaded, skipped
 
 @dataclass(frozen=True)
 class Builtin:
-    """A built-in adapter; ``requires`` is the module whose absence means it is skipped."""
+    """A built-in adapter; ``requires`` is the framework whose absence means that it is skipped."""
 
     module: str
     cls: str
     requires: str
     extra: str
+    backend: str = ""
+    """Another framework that this one needs to run on."""
 
     @property
     def missing(self) -> str | None:
         """Why it cannot run here, as far as that shows without importing anything."""
-        if importlib.util.find_spec(self.requires) is not None:
-            return None
-        return f"{self.requires} is not installed: pip install 'lossproof[{self.extra}]'"
+        for name in filter(None, (self.requires, self.backend)):
+            if importlib.util.find_spec(name) is None:
+                return f"{name} is not installed: pip install 'lossproof[{self.extra}]'"
+        return None
 
 
 BUILTIN = {
@@ -50,11 +55,14 @@ BUILTIN = {
     "tensorflow-xla": Builtin(
         "lossproof.adapters.tensorflow", "TensorFlowXlaAdapter", "tensorflow", "tensorflow"
     ),
-    "keras": Builtin("lossproof.adapters.keras", "KerasAdapter", "keras", "tensorflow"),
+    "keras": Builtin("lossproof.adapters.keras", "KerasAdapter", "keras", "tensorflow", "tensorflow"),
     "jax": Builtin("lossproof.adapters.jax", "JaxAdapter", "jax", "jax"),
     "optax": Builtin("lossproof.adapters.optax", "OptaxAdapter", "optax", "jax"),
 }
 
+
+# As much of an adapter's name, version or device is kept, here and over a pipe.
+MAX_NAME = 100
 
 # What the module of an adapter's file is called, with the file's stem behind it.
 FILE_PREFIX = "lossproof_adapter_"
@@ -97,52 +105,79 @@ def find_adapter(reference: str) -> Loaded:
     if reference in points:
         return _load_entry_point(reference, points[reference])
     path_text, class_name = file_and_class(reference)
+    guest = Guest()
     if path_text.endswith(".py"):
-        module = _import_file(Path(path_text))
+        module = _import_file(Path(path_text), guest)
     elif class_name:
-        module = _import_module(path_text, reference)
+        module = _import_module(path_text, reference, guest)
     else:
         file = f"; for the file of this name write ./{reference}" if Path(reference).is_file() else ""
         raise LossproofError(
             f"unknown adapter {reference!r}{suggest(reference, available_names())}{file}; there are "
             f"{', '.join(available_names())}, or give path/to/file.py, package.module:Class or a command"
         )
-    return adopt(_pick_class(module, class_name, reference))
+    return _made(_pick_class(module, class_name, reference), guest)
 
 
 def _load_entry_point(name: str, value: str) -> Loaded:
     module, _, class_name = value.partition(":")
+    guest = Guest()
     try:
-        imported = importlib.import_module(module)
-    except ModuleNotFoundError as error:
-        if error.name and module.startswith(error.name):
-            raise LossproofError(f"adapter {name!r}: its package lacks {error.name}") from None
-        # The adapter is installed, its framework is not.
-        return skipped(name, name, f"{error.name} is not installed")
+        imported = guest.visit(lambda: importlib.import_module(module))
     except Exception as error:
-        return skipped(name, name, f"{module} fails to import: {type(error).__name__}: {error}")
-    return adopt(_pick_class(imported, class_name, name))
+        cause = error.__cause__
+        if isinstance(cause, ModuleNotFoundError) and cause.name and module.startswith(cause.name):
+            raise LossproofError(f"adapter {name!r}: its package lacks {cause.name}") from None
+        absent = _framework_missing(cause, module)
+        if absent is not None:
+            return skipped(name, name, f"{absent} is not installed")
+        raise _fails_to_import(name, module, error) from None
+    return _made(_pick_class(imported, class_name, name), guest)
+
+
+def _framework_missing(error: BaseException | None, module: str) -> str | None:
+    """The framework that an adapter's modules import and that is not there at all, if that is what failed.
+
+    What an installed framework lacks in turn, or a part of one that is there, is broken instead.
+    """
+    if not isinstance(error, ModuleNotFoundError) or not error.name or "." in error.name:
+        return None
+    asking = [
+        str(frame.f_globals.get("__name__"))
+        for frame, _ in traceback.walk_tb(error.__traceback__)
+        if not frame.f_code.co_filename.startswith("<")
+    ]
+    own = asking and asking[-1].partition(".")[0] == module.partition(".")[0]
+    return error.name if own else None
 
 
 def _load_builtin(name: str) -> Loaded:
     builtin = BUILTIN[name]
     if builtin.missing is not None:
         return skipped(name, builtin.requires, builtin.missing)
+    guest = Guest()
     try:
-        module = importlib.import_module(builtin.module)
+        module = guest.visit(lambda: importlib.import_module(builtin.module))
     except Exception as error:
-        # An installed framework that fails to import (a missing library, say) is unusable here.
-        return skipped(name, builtin.requires, f"{builtin.requires} fails to import: {error}")
+        raise _fails_to_import(name, builtin.module, error) from None
     cls: type[Adapter] = getattr(module, builtin.cls)
-    return adopt(cls)
+    return _made(cls, guest)
 
 
-def _import_file(path: Path) -> ModuleType:
+def _fails_to_import(name: str, module: str, error: Exception) -> LossproofError:
+    """What is installed and does not work is no absence: it has to be repaired, or left out."""
+    return LossproofError(
+        f"adapter {name!r}: {module} fails to import: {describe(error)}; repair what it needs, "
+        "or name the adapters to run with --adapter"
+    )
+
+
+def _import_file(path: Path, guest: Guest) -> ModuleType:
     if not path.is_file():
         raise LossproofError(f"{path}: no such adapter file")
     if path.resolve().parent == folder("adapters"):
         # Lossproof's own import each other: they are modules of a package wherever they are named.
-        return _import_module(f"lossproof.adapters.{path.stem}", str(path))
+        return _import_module(f"lossproof.adapters.{path.stem}", str(path), guest)
     name = FILE_PREFIX + path.stem.replace("-", "_")
     spec = importlib.util.spec_from_file_location(name, path.resolve())
     assert spec is not None and spec.loader is not None
@@ -151,24 +186,22 @@ def _import_file(path: Path) -> ModuleType:
     # Modules beside the file can be imported, but never in place of an installed one.
     if str(path.resolve().parent) not in sys.path:
         sys.path.append(str(path.resolve().parent))
+    file, execute = str(path.resolve()), spec.loader.exec_module
     try:
-        spec.loader.exec_module(module)
+        guest.visit(lambda: execute(module))
     except Exception as error:
-        frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename == str(path.resolve())]
-        line = error.lineno if isinstance(error, SyntaxError) else frames[-1].lineno if frames else 1
-        raise LossproofError(
-            f"{path}:{line}: the adapter fails to import: {type(error).__name__}: {error}"
-        ) from None
+        cause = error.__cause__ or error
+        frames = [f for f in traceback.extract_tb(cause.__traceback__) if f.filename == file]
+        line = cause.lineno if isinstance(cause, SyntaxError) else frames[-1].lineno if frames else 1
+        raise LossproofError(f"{path}:{line}: the adapter fails to import: {describe(error)}") from None
     return module
 
 
-def _import_module(name: str, reference: str) -> ModuleType:
+def _import_module(name: str, reference: str, guest: Guest) -> ModuleType:
     try:
-        return importlib.import_module(name)
+        return guest.visit(lambda: importlib.import_module(name))
     except Exception as error:
-        raise LossproofError(
-            f"adapter {reference!r}: {name} fails to import: {type(error).__name__}: {error}"
-        ) from None
+        raise LossproofError(f"adapter {reference!r}: {name} fails to import: {describe(error)}") from None
 
 
 def _pick_class(module: ModuleType, class_name: str, reference: str) -> type[Adapter]:
@@ -200,21 +233,44 @@ def adopt(given: Adapter | type[Adapter]) -> Loaded:
     Raises:
         LossproofError: it is none, its constructor fails, or a file of deviations is malformed.
     """
+    return _made(given, Guest())
+
+
+def _made(given: Adapter | type[Adapter], guest: Guest) -> Loaded:
     cls = given if isinstance(given, type) else type(given)
     if not issubclass(cls, Adapter):
-        raise LossproofError(f"{given!r} is no adapter: give a name, a file, or a lossproof.Adapter")
-    name = given.name or cls.__name__
-    backend = given.backend or name
+        raise LossproofError(
+            f"{text_of(given, 60)} is no adapter: give a name, a file, or a lossproof.Adapter"
+        )
+    known = text_of(cls.name if isinstance(cls.name, str) and cls.name else cls.__name__, MAX_NAME)
     try:
-        adapter = given() if isinstance(given, type) else given
+        adapter = guest.visit(lambda: given() if isinstance(given, type) else given)
     except Unavailable as reason:
-        return skipped(name, backend, str(reason))
+        backend = cls.backend if isinstance(cls.backend, str) else ""
+        return skipped(known, text_of(backend or known, MAX_NAME), str(reason))
+    except Exception as error:
+        raise LossproofError(f"adapter {known!r}: its constructor fails: {describe(error)}") from error
+    try:
+        info = guest.visit(lambda: _introduction(adapter))
     except Exception as error:
         raise LossproofError(
-            f"adapter {name!r}: its constructor fails: {type(error).__name__}: {error}"
-        ) from error
-    info = AdapterInfo(name, backend, str(adapter.version), str(adapter.device))
+            f"adapter {known!r}: what it says of itself is wrong: {describe(error)}"
+        ) from None
+    vars(adapter)["_lossproof_guest"] = guest
     return Loaded(info, adapter, _deviations_of(adapter, info))
+
+
+def _introduction(adapter: Adapter) -> AdapterInfo:
+    """What an adapter says of itself, once it is sure that it can be shown and worked with."""
+    name = adapter.name or type(adapter).__name__
+    if not isinstance(name, str) or not name.strip() or not name.isprintable():
+        raise TypeError("name must be printable text")
+    dtypes = adapter.dtypes
+    known = isinstance(dtypes, (tuple, list, set, frozenset)) and all(one in ALL_DTYPES for one in dtypes)
+    if not known:
+        raise TypeError(f"dtypes must be some of {', '.join(ALL_DTYPES)}")
+    texts = (name, adapter.backend or name, adapter.version, adapter.device)
+    return AdapterInfo(*(text_of(text, MAX_NAME) for text in texts))
 
 
 def _deviations_of(adapter: Adapter, info: AdapterInfo) -> Deviations:

@@ -139,14 +139,14 @@ def _main(case: Case, embedded: Embedded, arguments: str, dtype: str) -> Iterato
             yield from _outcome(None, choice.expected, "    }, {")
             yield from _outcome(None, choice.tolerances, "    }),")
     yield "]"
-    yield "answer = answer_to(adapter, bind, list(expected))"
+    yield "answer = answer_to(adapter, lambda: bind, list(expected))"
     if refusable:
         yield ""
         yield "# An error is permitted only of a backend that answers a valid call."
         yield from _bind("bind_valid", valid(case), dtype)
         yield ""
         shape, dtypes = case.expected["value"].shape, value_dtypes(case, dtype)
-        call = f"lacking(adapter, bind_valid, {shape!r}, {dtypes!r})"
+        call = f"lacking(adapter, lambda: bind_valid, {shape!r}, {dtypes!r})"
         yield f"answer = proven(answer, variants, lambda: {call})"
     judging = f"dtype={dtype!r}, level={case.level!r}, variants=variants, choices=choices"
     if case.function.widens and dtype in HALF_TYPES:
