@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import time
 from collections import Counter
@@ -22,8 +21,10 @@ from lossproof.cli.arguments import (
     positive,
     seconds,
 )
+from lossproof.core.files import check_writable
+from lossproof.core.text import counted
 from lossproof.core.verdicts import Verdict
-from lossproof.errors import InputError, LossproofError
+from lossproof.errors import LossproofError
 from lossproof.results.gate import LEVELS, Gate, Key, key
 
 if TYPE_CHECKING:
@@ -110,7 +111,7 @@ def main(options: argparse.Namespace) -> int:
             _check_folder(options.results, session)
         # Records that a file is made of are kept on disk until it is; the tables need counts alone.
         wanted = options.json or options.junit or options.results
-        journal = Journal(options.json, session.cases, options.resume) if wanted else None
+        journal = Journal(options.json, options.resume) if wanted else None
         complete = False
         try:
             tallies = _run(options, session, gate, journal, start)
@@ -118,6 +119,8 @@ def main(options: argparse.Namespace) -> int:
         finally:
             if journal is not None:
                 journal.close(complete)
+                for why, number in journal.outdated.items():
+                    print(f"lossproof: {counted(number, 'earlier result')} made anew: {why}", file=sys.stderr)
     if any(tally.failures for _, tally in tallies):
         return 1
     # What was asked for and gave nothing to judge does not conform.
@@ -139,7 +142,7 @@ def _run(
     console = Console(width=None if sys.stdout.isatty() else 120)
     if journal is not None:
         for loaded in session.adapters:
-            journal.begin(loaded.info)
+            journal.begin(loaded)
     from lossproof.results.tally import Tally
 
     tallies: list[tuple[AdapterInfo, Tally]] = []
@@ -231,12 +234,7 @@ def _check_files(options: argparse.Namespace) -> None:
     if options.resume and not options.json:
         raise LossproofError("--resume needs --json FILE, the results file to complete")
     for file in filter(None, (options.json, options.junit, options.badge)):
-        if not file.parent.is_dir():
-            raise LossproofError(f"{file}: its folder does not exist")
-        if file.is_dir():
-            raise InputError(file, None, "cannot be written: it is a folder")
-        if not os.access(file if file.exists() else file.parent, os.W_OK):
-            raise InputError(file, None, "cannot be written: no permission")
+        check_writable(file)
 
 
 def _baseline(path: Path | None) -> dict[Key, Verdict]:

@@ -21,6 +21,7 @@ from lossproof.core.text import suggest
 from lossproof.errors import LossproofError, Unavailable
 from lossproof.registry.deviations import Deviation, Deviations, load_deviations
 from lossproof.registry.loaded import AdapterInfo, Loaded, skipped
+from lossproof.registry.sources import sources_digest
 
 
 @dataclass(frozen=True)
@@ -201,7 +202,7 @@ def adopt(given: Adapter | type[Adapter]) -> Loaded:
             f"adapter {name!r}: its constructor fails: {type(error).__name__}: {error}"
         ) from error
     info = AdapterInfo(name, backend, str(adapter.version), str(adapter.device))
-    return Loaded(info, adapter, _deviations_of(adapter, info))
+    return Loaded(info, adapter, _deviations_of(adapter, info), sources_digest(adapter))
 
 
 def _deviations_of(adapter: Adapter, info: AdapterInfo) -> Deviations:

@@ -6,7 +6,6 @@ import json
 import math
 import re
 import shlex
-import shutil
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -25,8 +24,10 @@ from lossproof.case.arrays import numpy_arrays
 from lossproof.case.expected import Sketch
 from lossproof.case.inputs import is_description
 from lossproof.case.model import Case
+from lossproof.core import files
 from lossproof.core.clauses import clauses
 from lossproof.core.dtypes import FLOAT_TYPES
+from lossproof.core.files import make_folder
 from lossproof.core.functions import FUNCTIONS
 from lossproof.core.resources import folder
 from lossproof.core.verdicts import FAILURES, UNJUDGED, Verdict
@@ -46,16 +47,16 @@ MAX_GENERATED = 2**16
 def write_site(site: Site, out: Path) -> None:
     """Write all pages; files that are there already are replaced."""
     environment = _environment(site)
-    (out / "functions").mkdir(parents=True, exist_ok=True)
-    (out / "spec").mkdir(exist_ok=True)
+    make_folder(out / "functions")
+    make_folder(out / "spec")
     for file in (_HERE / "static").iterdir():
-        shutil.copyfile(file, out / file.name)
-    (out / "data.js").write_text("window.LOSSPROOF = " + _embedded(_data(site)) + ";\n", encoding="utf-8")
+        files.copy(file, out / file.name)
+    files.write(out / "data.js", "window.LOSSPROOF = " + _embedded(_data(site)) + ";\n")
 
     def write(name: str, template: str, **given: Any) -> None:
         root = "../" * name.count("/")
         text = environment.get_template(template).render(root=root, page=name, **given)
-        (out / name).write_text(text, encoding="utf-8")
+        files.write(out / name, text)
 
     write("index.html", "matrix.html")
     write("atlas.html", "atlas.html", groups=_grouped(site.edge_cases, site.functions))
@@ -73,7 +74,7 @@ def write_site(site: Site, out: Path) -> None:
     write("speed.html", "speed.html", timings=[_speed(name, timings) for name, timings in site.timings])
     write("history.html", "history.html", histories=list(_histories(site)), meaning=MEANING, kinds=KINDS)
     for schema in folder("spec").glob("*.json"):
-        shutil.copyfile(schema, out / "spec" / schema.name)
+        files.copy(schema, out / "spec" / schema.name)
     pages = _specification()
     write("spec/index.html", "spec_index.html", pages=pages)
     citing, box = _citing(site), environment.get_template("clause_cases.html")
