@@ -23,9 +23,8 @@ from lossproof.cli.arguments import (
 )
 from lossproof.core.files import check_writable
 from lossproof.core.text import counted
-from lossproof.core.verdicts import Verdict
 from lossproof.errors import LossproofError
-from lossproof.results.gate import LEVELS, Gate, Key, key
+from lossproof.results.gate import LEVELS, Gate
 
 if TYPE_CHECKING:
     from lossproof.registry.loaded import AdapterInfo
@@ -99,7 +98,7 @@ def main(options: argparse.Namespace) -> int:
     from lossproof.session import Session
 
     _check_files(options)
-    gate = Gate(options.fail_on, _baseline(options.baseline))
+    gate = _gate(options.fail_on, options.baseline)
     start = time.perf_counter()
     with progress("loading adapters", options.quiet) as update:
         session = Session(
@@ -237,7 +236,11 @@ def _check_files(options: argparse.Namespace) -> None:
         check_writable(file)
 
 
-def _baseline(path: Path | None) -> dict[Key, Verdict]:
-    from lossproof.results.file import read_json
+def _gate(level: str, baseline: Path | None) -> Gate:
+    from lossproof.results.stream import open_results
 
-    return {} if path is None else {key(record): record.verdict for record in read_json(path).records}
+    if baseline is None:
+        return Gate(level)
+    from lossproof.results.baseline import Baseline
+
+    return Gate(level, Baseline(open_results(baseline)))

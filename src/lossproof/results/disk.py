@@ -29,23 +29,32 @@ class Database:
         """
         return self._execute(statement, values).rowcount
 
+    def fill(self, statement: str, rows: Iterable[tuple[Any, ...]]) -> None:
+        """Execute a statement once for each row of values, of any number.
+
+        Raises:
+            LossproofError: the disk of the temporary folder is full, say.
+        """
+        try:
+            self._connection.executemany(statement, rows)
+        except sqlite3.Error as error:
+            raise _fault(error) from None
+
     def one(self, statement: str, *values: Any) -> Any:
         """The first row that a query finds, or None."""
         return self._execute(statement, values).fetchone()
 
     def rows(self, statement: str, *values: Any) -> Iterator[Any]:
         """All rows that a query finds, one after the other."""
-        yield from self._guarded(self._execute(statement, values))
+        found = self._execute(statement, values)
+        try:
+            yield from found
+        except sqlite3.Error as error:
+            raise _fault(error) from None
 
     def _execute(self, statement: str, values: tuple[Any, ...]) -> sqlite3.Cursor:
         try:
             return self._connection.execute(statement, values)
-        except sqlite3.Error as error:
-            raise _fault(error) from None
-
-    def _guarded(self, rows: Iterable[Any]) -> Iterator[Any]:
-        try:
-            yield from rows
         except sqlite3.Error as error:
             raise _fault(error) from None
 
