@@ -12,7 +12,7 @@ from lossproof.cli.main import main
 from lossproof.core.verdicts import Verdict
 from lossproof.engine.record import Record
 from lossproof.registry.loaded import AdapterInfo
-from lossproof.results.diff import compare_runs
+from lossproof.results.diff import Changes
 from lossproof.results.file import write_json
 
 BASE = Record("a/b/c", "a", "A-1", "x", "float32", "value", Verdict.PASS, error=1.0, allowed=2.0, actual="1")
@@ -37,22 +37,22 @@ RECORDED = replace(WRONG, verdict=Verdict.DEVIATION, deviation="known", message=
     ],
 )
 def test_kinds_of_change(before: Record, after: Record, kind: str | None) -> None:
-    changes = compare_runs([before], [after])
+    changes = Changes([before], [after])
     assert [change.kind for change in changes] == ([kind] if kind else [])
 
 
 def test_without_recording_a_deviation_is_the_wrong_number_that_it_is() -> None:
-    assert compare_runs([WRONG], [RECORDED], recording=False) == []
-    assert compare_runs([RECORDED], [WRONG], recording=False) == []
+    assert list(Changes([WRONG], [RECORDED], recording=False)) == []
+    assert list(Changes([RECORDED], [WRONG], recording=False)) == []
     raised = replace(WRONG, verdict=Verdict.ERROR, message="ValueError: x", actual=None)
     known = replace(raised, verdict=Verdict.DEVIATION, deviation="raises", message="raises: ValueError: x")
-    assert compare_runs([raised], [known], recording=False) == []
-    assert [c.kind for c in compare_runs([BASE], [RECORDED], recording=False)] == ["worse"]
+    assert list(Changes([raised], [known], recording=False)) == []
+    assert [c.kind for c in Changes([BASE], [RECORDED], recording=False)] == ["worse"]
 
 
 def test_new_and_gone_come_last() -> None:
     other = replace(BASE, case="a/b/other")
-    changes = compare_runs([BASE, replace(BASE, case="a/b/gone")], [WRONG, other])
+    changes = Changes([BASE, replace(BASE, case="a/b/gone")], [WRONG, other])
     assert [(c.kind, c.record.case) for c in changes] == [
         ("worse", "a/b/c"), ("new", "a/b/other"), ("gone", "a/b/gone"),
     ]  # fmt: skip

@@ -21,8 +21,9 @@ from lossproof.errors import InputError, LossproofError
 from lossproof.isolation.load import load_adapter
 from lossproof.registry.find import BUILTIN, Builtin
 from lossproof.results.badge import conformance, write_badge
+from lossproof.results.baseline import Baseline
 from lossproof.results.file import read_json
-from lossproof.results.gate import LEVELS, Gate, key
+from lossproof.results.gate import LEVELS, Gate
 from tests.own_cases import every_case
 
 ROOT = Path(__file__).parent.parent
@@ -47,7 +48,7 @@ def test_levels_include_those_before_them(level: str) -> None:
 
 
 def test_with_a_baseline_only_what_got_worse_fails() -> None:
-    before = {key(record(Verdict.FAIL)): Verdict.FAIL}
+    before = Baseline([record(Verdict.FAIL)])
     gate = Gate("fail", before)
     assert not gate.fails(record(Verdict.FAIL)) and gate.tolerated(record(Verdict.FAIL))
     assert gate.fails(record(Verdict.CRASH))

@@ -58,7 +58,7 @@ BAD = {
     "bad parameter": ("    inputs:", "    parameters: {axis: x}\n    inputs:", 9, "axis must be an integer"),
     "bad id": ("id: one", "id: One Two", 4, "lower-case words"),
     "unknown random": ("[1, 2]", "{random: gauss, shape: [2], seed: 1}", 10, "unknown random kind 'gauss'"),
-    "huge": ("[1, 2]", "{full: 0, shape: [100000, 100000]}", 10, "has over"),
+    "huge": ("[1, 2]", "{full: 0, shape: [100000, 100000]}", 10, "16,777,216 are the limit"),
     "bad seed": ("[1, 2]", "{random: normal, shape: [2], seed: -1}", 10, "seed of logits must be"),
     "bad layout": ("    inputs:", "    layout: {logits: upside-down}\n    inputs:", 9, "layout of logits"),
     "bad wrt": ("    inputs:", "    wrt: [labels]\n    inputs:", 9, "unknown wrt 'labels'"),

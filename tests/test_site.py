@@ -259,7 +259,7 @@ def test_a_later_file_completes_an_earlier_one(results: Path, tmp_path: Path) ->
         (tmp_path / f"{name}.json").write_text(json.dumps(document | {"results": rows}), encoding="utf-8")
     loaded = load_site([tmp_path / "a.json", tmp_path / "b.json"], "t")
     (column,) = loaded.columns
-    assert len(loaded.records[column]) == len(document["results"])
+    assert len(loaded.records.of(column)) == len(document["results"])
 
 
 def test_history_names_what_changed_and_not_what_was_recorded(site: Path) -> None:

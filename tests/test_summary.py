@@ -19,7 +19,7 @@ from lossproof.core.verdicts import Verdict
 from lossproof.engine.record import Record
 from lossproof.errors import InputError
 from lossproof.registry.loaded import AdapterInfo
-from lossproof.results.diff import compare_runs
+from lossproof.results.diff import Changes
 from lossproof.results.file import read_json, write_json
 from lossproof.results.folder import file_name, renew
 
@@ -122,7 +122,7 @@ def test_the_largest_errors_keep_their_place(records: list[Record], written: Pat
 def test_a_comparison_sees_no_difference_between_a_file_and_its_summary(
     records: list[Record], written: Path
 ) -> None:
-    changes = compare_runs(records, read_json(written).records)
+    changes = Changes(records, read_json(written).records)
     assert [change.text() for change in changes] == []
 
 

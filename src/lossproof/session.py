@@ -109,7 +109,7 @@ class Session:
         name = loaded.info.name
 
         def known(case: Case, dtype: str) -> bool:
-            return journal is not None and journal.has(name, case.id, dtype)
+            return journal is not None and journal.has(name, case, dtype)
 
         # The runner may be a few pairs ahead.
         pairs, ahead = tee(pairs_of(self.cases, self.dtypes))
@@ -117,11 +117,11 @@ class Session:
         try:
             for case, dtype in pairs:
                 if journal is not None and known(case, dtype):
-                    yield journal.recall(name, case.id, dtype)
+                    yield journal.recall(name, case, dtype)
                     continue
                 rows = next(fresh)
                 if journal is not None:
-                    journal.add(rows)
+                    journal.add(case, rows)
                 yield rows
         finally:
             fresh.close()

@@ -15,11 +15,10 @@ from lossproof.core.layout import laid_out
 
 def numpy_arrays(case: Case, dtype: str) -> dict[str, npt.NDArray[Any]]:
     """Fresh NumPy arrays of a case's inputs in a dtype, laid out in memory as the case says."""
-    arrays = {}
+    arrays, exact = {}, case.exact_arrays
     for array in case.function.arrays:
-        exact = case.exact_arrays[array.name]
         integer = array.integer and dtype in FLOAT_TYPES
-        cast = exact.astype(np.int64 if integer else numpy_dtype(dtype))
+        cast = exact[array.name].astype(np.int64 if integer else numpy_dtype(dtype))
         arrays[array.name] = laid_out(cast, case.layout.get(array.name))
     return arrays
 

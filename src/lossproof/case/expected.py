@@ -36,12 +36,15 @@ class Sketch:
     def of(self, tensor: npt.NDArray[Any]) -> Floats:
         """The same sums of another tensor of the same shape; those of float64 are correctly rounded."""
         exact = tensor.dtype == np.float64
-        flat = np.asarray(tensor, dtype=np.float64).ravel()
+        flat = tensor.ravel()
         patterns, blocks = self.sums.shape
-        signed = (flat * random.signs(self.seed + p, flat.size) for p in range(patterns))
-        return np.array(
-            [[_total(row[block], exact) for block in block_slices(flat.size, blocks)] for row in signed]
-        )
+        sums = np.empty((patterns, blocks))
+        # Block by block, so that a large tensor is never there as float64 as a whole.
+        for p in range(patterns):
+            pattern = random.signs(self.seed + p, flat.size)
+            for b, block in enumerate(block_slices(flat.size, blocks)):
+                sums[p, b] = _total(flat[block].astype(np.float64) * pattern[block], exact)
+        return sums
 
     def sample_of(self, tensor: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """The sampled elements of another tensor of the same shape."""

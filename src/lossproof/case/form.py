@@ -20,7 +20,9 @@ from lossproof.core.form import Form, Leaf, OneOf, instead, matching, must
 from lossproof.core.functions import FUNCTIONS, REDUCTIONS, REQUIRED, Function
 from lossproof.core.layout import LAYOUTS
 
-MAX_ELEMENTS = 2**26
+# As many elements may a case's inputs and outputs have together, and the arrays that the expectations and
+# tolerances of a file describe: an array of float64 of so many is 128 MiB.
+MAX_ELEMENTS = 2**24
 
 # To a parser that knows no hex floats they are text, as infinities and NaN are to some.
 _NUMBER = {
@@ -282,7 +284,7 @@ class CaseFile(Form, frozen=True, kw_only=True):
 
 # -- what the table says of a function ---------------------------------------------------------
 
-_Positive = Annotated[int, must("an integer from 1 up", ge=1, le=MAX_ELEMENTS)]
+_Positive = Annotated[int, must(f"an integer from 1 to {MAX_ELEMENTS}", ge=1, le=MAX_ELEMENTS)]
 _PARAMETERS: Mapping[str, Any] = {
     "integer": Integer,
     "number": Annotated[float, must("a finite number", ge=-sys.float_info.max, le=sys.float_info.max)],

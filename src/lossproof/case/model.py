@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,6 +16,9 @@ from lossproof.case.inputs import is_description, materialize
 from lossproof.core.functions import Function
 from lossproof.core.text import display
 from lossproof.errors import InputError
+
+# The arrays of a case of at most so many elements are built once; a case that is kept must not keep more.
+MAX_KEPT = 2**14
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,9 +52,17 @@ class Case:
     about: str
     thorough: bool = False
 
-    @cached_property
+    @property
     def exact_arrays(self) -> dict[str, npt.NDArray[Any]]:
         """The inputs as float64 and int64 arrays, before the rounding-free cast to a dtype."""
+        small = sum(math.prod(self.shape_of(name)) for name in self.inputs) <= MAX_KEPT
+        return self._kept_arrays if small else self._built_arrays()
+
+    @cached_property
+    def _kept_arrays(self) -> dict[str, npt.NDArray[Any]]:
+        return self._built_arrays()
+
+    def _built_arrays(self) -> dict[str, npt.NDArray[Any]]:
         return {
             array.name: materialize(self.inputs[array.name], array.integer) for array in self.function.arrays
         }

@@ -119,6 +119,8 @@ class _FileReader:
         self.path, self.text = path, text
         self.document, self.file = yamlio.load_as(path, forms.CaseFile, text)
         self.function = FUNCTIONS[self.file.function]
+        self.described = 0
+        """How many elements its expectations and tolerances describe, so far."""
 
     def cases(self) -> list[Case]:
         if not NAME.match(self.path.stem):
@@ -174,6 +176,7 @@ class _CaseReader:
         cotangent = self.cotangent(inputs, parameters)
         wrt = function.wrt if entry.wrt is UNSET else entry.wrt
         self.known("wrt", wrt, function.wrt)
+        self.fits_memory({**inputs, **parameters, "cotangent": cotangent}, parameters, wrt)
         shapes = {name: shape_of(spec) for name, spec in inputs.items()}
         due = {f"gradients.{name}": shapes[name] for name in function.wrt}
         due["value"] = result_shape(function, shapes, parameters)
@@ -311,6 +314,22 @@ class _CaseReader:
         value = {} if outcome.value is UNSET else {"value": outcome.value}
         return value | {f"gradients.{name}": item for name, item in outcome.gradients.items()}
 
+    def fits_memory(
+        self, given: Mapping[str, Any], parameters: Mapping[str, Any], wrt: Sequence[str]
+    ) -> None:
+        """Refuse a case of which too much would have to be in memory, before anything is built."""
+        arrays = [array.name for array in self.function.arrays]
+        arrays += [parameter.name for parameter in self.function.parameters if parameter.kind == "array"]
+        lengths = {name: shape_of(given[name]) for name in [*arrays, "cotangent"] if given[name] is not None}
+        result = result_shape(self.function, lengths, parameters)
+        elements = sum(map(math.prod, [*lengths.values(), result, *(lengths[name] for name in wrt)]))
+        if elements > forms.MAX_ELEMENTS:
+            raise self.fail(
+                f"its inputs and outputs have {elements:,} elements together; {forms.MAX_ELEMENTS:,} are "
+                "the limit (spec/cases.md)",
+                "inputs",
+            )
+
     # -- arrays --------------------------------------------------------------------------------
 
     def numbers(self, spec: forms.Input, *place: str, integer: bool = False) -> Any:
@@ -426,6 +445,13 @@ class _CaseReader:
     def stored(self, spec: forms.Full | forms.Cycle, integer: bool, *place: str) -> npt.NDArray[Any]:
         """The array that a description of an expectation or of its coefficients stands for."""
         self.length(spec.shape, *place)
+        self.file.described += math.prod(spec.shape)
+        if self.file.described > forms.MAX_ELEMENTS:
+            raise self.fail(
+                f"with {place[-1]} the expectations and tolerances of this file describe "
+                f"{self.file.described:,} elements; {forms.MAX_ELEMENTS:,} are the limit (spec/cases.md)",
+                *place,
+            )
         self.places(spec, *place)
         self.listed(self.filling(spec), integer, *place)
         given = msgspec.structs.asdict(spec)
@@ -433,8 +459,15 @@ class _CaseReader:
 
     def length(self, shape: Sequence[int], *place: str | int) -> None:
         """A shape that may be built."""
-        if math.prod(shape) > forms.MAX_ELEMENTS or len(shape) > MAX_RANK:
-            raise self.fail(f"{place[-1]} has over {forms.MAX_ELEMENTS} elements or {MAX_RANK} axes", *place)
+        elements = math.prod(shape)
+        if elements > forms.MAX_ELEMENTS:
+            raise self.fail(
+                f"{place[-1]} has {elements:,} elements; {forms.MAX_ELEMENTS:,} are the limit "
+                "(spec/cases.md)",
+                *place,
+            )
+        if len(shape) > MAX_RANK:
+            raise self.fail(f"{place[-1]} has {len(shape)} axes; {MAX_RANK} are the limit", *place)
 
     # -- what is due ---------------------------------------------------------------------------
 

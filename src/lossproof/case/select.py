@@ -9,14 +9,17 @@ from functools import cache
 from itertools import groupby
 from pathlib import Path
 
+from lossproof.case.expected import Expected, Sketch
 from lossproof.case.model import Case
 from lossproof.case.read import iterate_cases, load_file, own_files, thorough_ids
 from lossproof.core.functions import FUNCTIONS
 from lossproof.core.text import require, suggest
 from lossproof.errors import LossproofError
 
-# So many cases stay in memory; of more, only the ids do, and their files are read again when needed.
+# So many cases with so many elements of expectations and tolerances stay in memory; of more, only the ids
+# do, and their files are read again when needed.
 MAX_KEPT = 2000
+MAX_ELEMENTS_KEPT = 2**24
 
 
 @dataclass
@@ -26,7 +29,9 @@ class Selection:
     _places: dict[str, tuple[Path, tuple[str, ...]]] = field(default_factory=dict)
     """File and dtypes by id."""
     _kept: dict[str, Case] = field(default_factory=dict)
-    """All of them, while they are few."""
+    """All of them, while they are few and small."""
+    _elements: int = 0
+    """Of expectations and tolerances, in all of them."""
     uncertified: Case | None = None
     """The first that has no expectation yet."""
     left_out: set[str] = field(default_factory=set)
@@ -49,7 +54,8 @@ class Selection:
                 self.uncertified = case
             place = case.path, case.dtypes
             self._places[case.id] = self._shared.setdefault(place, place)
-            if len(self._places) <= MAX_KEPT:
+            self._elements += _elements(case)
+            if self._all_kept:
                 self._kept[case.id] = case
             else:
                 self._kept.clear()
@@ -62,12 +68,16 @@ class Selection:
         return len(self._places)
 
     def __iter__(self) -> Iterator[Case]:
-        if len(self) <= MAX_KEPT:
+        if self._all_kept:
             yield from self._kept.values()
             return
         for path, group in groupby(self._places, key=lambda id: self._places[id][0]):
             wanted = set(group)
             yield from (case for case in load_file(path) if case.id in wanted)
+
+    @property
+    def _all_kept(self) -> bool:
+        return len(self) <= MAX_KEPT and self._elements <= MAX_ELEMENTS_KEPT
 
     @property
     def ids(self) -> Iterable[str]:
@@ -84,6 +94,21 @@ class Selection:
     def count(self, dtypes: Sequence[str]) -> int:
         """How many cases have any of the dtypes."""
         return sum(bool(_chosen(listed, dtypes)) for _, listed in self._places.values())
+
+
+def _elements(case: Case) -> int:
+    """How many elements its expectations and tolerances have."""
+    outcomes = [(case.expected or {}, case.tolerances)]
+    outcomes += [(choice.expected, choice.tolerances) for choice in case.choices]
+    return sum(
+        sum(_size(item) for item in expected.values())
+        + sum(bound.u.size + bound.a.size for bound in tolerances.values())
+        for expected, tolerances in outcomes
+    )
+
+
+def _size(expected: Expected) -> int:
+    return expected.sums.size if isinstance(expected, Sketch) else expected.size
 
 
 def _chosen(listed: Sequence[str], dtypes: Sequence[str]) -> list[str]:

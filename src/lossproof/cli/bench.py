@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lossproof.cli.arguments import add_adapters, add_dtypes, positive, seconds
-from lossproof.errors import InputError, LossproofError
+from lossproof.errors import LossproofError
 from lossproof.registry.choice import Choice
 
 if TYPE_CHECKING:
@@ -76,20 +76,22 @@ def main(options: argparse.Namespace) -> int:
     from lossproof.bench.compare import read_samples
     from lossproof.bench.session import measure
     from lossproof.cli.bench_view import show, show_comparison
+    from lossproof.core.files import check_writable, replacing
     from lossproof.core.validate import encode
 
     if options.plot:
         plot.check(options.plot)
     old = read_samples(options.compare) if options.compare else None
-    if options.json and not options.json.resolve().parent.is_dir():
-        raise InputError(options.json, None, "cannot be written: no such folder")
+    if options.json:
+        check_writable(options.json)
     if options.load:
         timings = read_samples(options.load)
     else:
         with Console(stderr=True).status("starting") as line:  # nothing where that is no terminal
             timings = measure(_plan(options), lambda text: line.update(escape(text)))
         if options.json:
-            options.json.write_bytes(encode(timings) + b"\n")
+            with replacing(options.json) as file:
+                file.write(encode(timings) + b"\n")
     console = Console(width=None if sys.stdout.isatty() else 130)
     show(console, timings)
     if options.plot:

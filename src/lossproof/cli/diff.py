@@ -23,16 +23,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(options: argparse.Namespace) -> int:
     """Print what changed; exit status 1 if anything got worse."""
     from lossproof.cli.diff_view import markdown, text
-    from lossproof.results.diff import compare_runs, without_other_set
-    from lossproof.results.file import read_json
+    from lossproof.results.diff import Changes, of_other_set
+    from lossproof.results.stream import open_results
 
-    old, new = read_json(options.old), read_json(options.new)
-    changes, others = without_other_set(old, new, compare_runs(old.records, new.records))
+    old, new = open_results(options.old), open_results(options.new)
+    changes = Changes(old, new)
+    others = changes.leave_out(of_other_set(old.environment, new.environment))
     if options.format == "json":
-        print(json.dumps({"changes": [change.to_json() for change in changes]}, indent=1, allow_nan=False))
+        print('{\n "changes": [', end="")
+        for number, change in enumerate(changes):
+            print("," * bool(number) + "\n  " + json.dumps(change.to_json(), allow_nan=False), end="")
+        print("\n ]\n}")
     else:
-        lines = markdown if options.format == "markdown" else text
-        print("\n".join(lines(old, new, changes)))
+        for line in (markdown if options.format == "markdown" else text)(old, new, changes):
+            print(line)
         if others:
             print(f"\n{counted(others, 'output')} in one of the runs only, as the other took the quick set")
-    return 1 if any(change.kind == "worse" for change in changes) else 0
+    return 1 if changes.counts["worse"] else 0

@@ -89,10 +89,7 @@ def _search(options: argparse.Namespace, loaded: Loaded) -> int:
         if not search.functions or not search.dtypes:
             raise LossproofError(f"{loaded.info.name} has nothing of what --function and --dtype name")
         for finding in search.run(options.seconds):
-            try:
-                path = write_case(finding, options.out)
-            except OSError as error:
-                raise LossproofError(f"{options.out}: cannot be written: {error.strerror}") from None
+            path = write_case(finding, options.out)
             signature = finding.signature
             known_as = f" [recorded: {finding.deviation}]" if finding.deviation else ""
             new, recorded = new + (not known_as), recorded + bool(known_as)

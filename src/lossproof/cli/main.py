@@ -11,6 +11,7 @@ from contextlib import suppress
 from importlib import import_module
 from typing import NamedTuple, NoReturn
 
+from lossproof.cli import shell
 from lossproof.errors import LossproofError
 
 
@@ -51,20 +52,36 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from lossproof.cli.completion import complete
 
         complete(build_parser(os.environ.get("COMP_LINE", "").split()))
-    words = sys.argv[1:] if arguments is None else list(arguments)
-    options = build_parser(words[:1]).parse_args(words)
+    if arguments is not None:
+        return _run(arguments)
+    with shell.terminal() as output:
+        try:
+            status = _run(sys.argv[1:])
+        except SystemExit as end:  # help, or usage that is none
+            status = end.code if isinstance(end.code, int) else 2
+    if output.failure is None:
+        return status
+    print(f"lossproof: standard output: cannot be written: {output.failure}", file=sys.stderr)
+    return 2
+
+
+def _run(words: Sequence[str]) -> int:
+    """Run a command; every error that is not one of lossproof's own making ends in one line."""
     try:
+        options = build_parser(words[:1]).parse_args(words)
         return int(options.main(options))
     except LossproofError as error:
-        print(f"lossproof: {error}", file=sys.stderr)
-        return 2
+        message = str(error)
+    except OSError as error:
+        message = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+    except shell.Terminated as signal:
+        print("lossproof: terminated", file=sys.stderr)
+        return signal.status
     except KeyboardInterrupt:
         print("lossproof: interrupted", file=sys.stderr)
         return 130
-    except BrokenPipeError:
-        # The reader of a pipe (head, say) has seen enough.
-        sys.stderr.close()
-        return 0
+    print(f"lossproof: {message}", file=sys.stderr)
+    return 2
 
 
 def command() -> NoReturn:

@@ -6,7 +6,7 @@ import argparse
 import re
 from pathlib import Path
 
-from lossproof.errors import InputError, LossproofError
+from lossproof.errors import LossproofError
 
 DESCRIPTION = "Write NAME_adapter.py to the working folder: an adapter, every function in comments."
 
@@ -17,6 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(options: argparse.Namespace) -> int:
     """Write the skeleton to ``NAME_adapter.py`` in the working folder and say how to go on."""
+    from lossproof.core.files import write
     from lossproof.registry.find import available_names
     from lossproof.registry.skeleton import skeleton
 
@@ -27,11 +28,8 @@ def main(options: argparse.Namespace) -> int:
         raise LossproofError(f"there is an adapter called {name!r} already")
     path = Path(f"{name.replace('-', '_')}_adapter.py")
     try:
-        with path.open("x", encoding="utf-8") as file:
-            file.write(skeleton(name, str(path)))
+        write(path, skeleton(name, str(path)), new=True)
     except FileExistsError:
         raise LossproofError(f"{path} is there already; remove it or choose another name") from None
-    except OSError as error:
-        raise InputError(path, None, f"cannot be written: {error.strerror}") from None
     print(f"{path} is written. Fill in a function, then: lossproof run --adapter {path}")
     return 0

@@ -35,7 +35,7 @@ def main(options: argparse.Namespace) -> int:
     if options.out.exists() and not options.out.is_dir():
         raise LossproofError(f"{options.out} is a file; give a folder")
     write_site(site, options.out)
-    records = sum(len(rows) for rows in site.records.values())
+    records = sum(len(site.records.of(column)) for column in site.columns)
     size = sum(file.stat().st_size for file in options.out.rglob("*") if file.is_file())
     print(
         f"{options.out / 'index.html'}: {len(site.columns)} backends, {records} results, "

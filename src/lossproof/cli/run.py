@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import time
 from collections import Counter
@@ -22,9 +21,10 @@ from lossproof.cli.arguments import (
     add_thorough,
     positive,
 )
-from lossproof.core.verdicts import Verdict
-from lossproof.errors import InputError, LossproofError
-from lossproof.results.gate import LEVELS, Gate, Key, key
+from lossproof.core.files import check_writable
+from lossproof.core.text import counted
+from lossproof.errors import LossproofError
+from lossproof.results.gate import LEVELS, Gate
 
 if TYPE_CHECKING:
     from lossproof.registry.loaded import AdapterInfo
@@ -90,7 +90,7 @@ def main(options: argparse.Namespace) -> int:
     from lossproof.session import Session
 
     _check_files(options)
-    gate = Gate(options.fail_on, _baseline(options.baseline))
+    gate = _gate(options.fail_on, options.baseline)
     start = time.perf_counter()
     with progress("loading adapters", options.quiet) as update:
         session = Session(
@@ -102,7 +102,7 @@ def main(options: argparse.Namespace) -> int:
             _check_folder(options.results, session)
         # Records that a file is made of are kept on disk until it is; the tables need counts alone.
         wanted = options.json or options.junit or options.results
-        journal = Journal(options.json, session.cases, options.resume) if wanted else None
+        journal = Journal(options.json, options.resume) if wanted else None
         complete = False
         try:
             tallies = _run(options, session, gate, journal, start)
@@ -110,6 +110,8 @@ def main(options: argparse.Namespace) -> int:
         finally:
             if journal is not None:
                 journal.close(complete)
+                for why, number in journal.outdated.items():
+                    print(f"lossproof: {counted(number, 'earlier result')} made anew: {why}", file=sys.stderr)
     if any(tally.failures for _, tally in tallies):
         return 1
     # What was asked for and gave nothing to judge does not conform.
@@ -131,7 +133,7 @@ def _run(
     console = Console(width=None if sys.stdout.isatty() else 120)
     if journal is not None:
         for loaded in session.adapters:
-            journal.begin(loaded.info)
+            journal.begin(loaded)
     from lossproof.results.tally import Tally
 
     tallies: list[tuple[AdapterInfo, Tally]] = []
@@ -223,15 +225,14 @@ def _check_files(options: argparse.Namespace) -> None:
     if options.resume and not options.json:
         raise LossproofError("--resume needs --json FILE, the results file to complete")
     for file in filter(None, (options.json, options.junit, options.badge)):
-        if not file.parent.is_dir():
-            raise LossproofError(f"{file}: its folder does not exist")
-        if file.is_dir():
-            raise InputError(file, None, "cannot be written: it is a folder")
-        if not os.access(file if file.exists() else file.parent, os.W_OK):
-            raise InputError(file, None, "cannot be written: no permission")
+        check_writable(file)
 
 
-def _baseline(path: Path | None) -> dict[Key, Verdict]:
-    from lossproof.results.file import read_json
+def _gate(level: str, baseline: Path | None) -> Gate:
+    from lossproof.results.stream import open_results
 
-    return {} if path is None else {key(record): record.verdict for record in read_json(path).records}
+    if baseline is None:
+        return Gate(level)
+    from lossproof.results.baseline import Baseline
+
+    return Gate(level, Baseline(open_results(baseline)))

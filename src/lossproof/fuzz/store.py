@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from decimal import Decimal
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from lossproof.case.inputs import is_description, not_representable
 from lossproof.case.model import Case
 from lossproof.case.read import load_file
 from lossproof.core.dtypes import FLOAT_TYPES, INTEGER_TYPES
+from lossproof.core.files import make_folder, write
 from lossproof.fuzz.search import Finding
 from lossproof.oracle.certify import certify_case
 from lossproof.oracle.definitions import definition
@@ -23,26 +25,26 @@ from lossproof.oracle.rewrite import rewritten
 def write_case(finding: Finding, folder: Path) -> Path:
     """Write a finding below a folder and certify it there; returns the file's path.
 
+    What an earlier search found, or another one finds at the same time, is kept.
+
     Raises:
-        OSError: the folder cannot be written.
+        InputError: the folder cannot be written.
     """
     signature = finding.signature
     stem = (
         f"{signature.clause}-{signature.output}-{signature.kind}".lower().replace(".", "-").replace("_", "-")
     )
-    path = _free(folder / signature.function, stem)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path = folder / signature.function / f"{stem}.yaml"
+    make_folder(path.parent)
     text = "\n".join(case_text(finding)) + "\n"
     stored = {case.id.rsplit("/", 1)[1]: certify_case(case).stored for case in load_file(path, text)}
-    path.write_text(rewritten(path, text, stored), encoding="utf-8")
-    return path
-
-
-def _free(folder: Path, stem: str) -> Path:
-    """A path that does not exist yet: what an earlier search found is kept."""
-    path, number = folder / f"{stem}.yaml", 2
-    while path.exists():
-        path, number = folder / f"{stem}-{number}.yaml", number + 1
+    certified = rewritten(path, text, stored)
+    for number in count(2):
+        try:
+            write(path, certified, new=True)
+            break
+        except FileExistsError:
+            path = path.with_name(f"{stem}-{number}.yaml")
     return path
 
 

@@ -13,6 +13,7 @@ from lossproof.isolation.system import words as command_words
 from lossproof.registry.deviations import Deviation, Deviations, load_deviations
 from lossproof.registry.find import BUILTIN, adopt, available_names, file_and_class, find_adapter
 from lossproof.registry.loaded import AdapterInfo, Loaded, skipped
+from lossproof.registry.sources import digest_of
 
 # Seconds that a call may take in a process of its own, unless told otherwise.
 CASE_TIMEOUT = 60.0
@@ -53,7 +54,8 @@ def load_adapter(
             raise LossproofError(
                 f"adapter {reference!r} is a command, which brings its own interpreter, not --python"
             )
-        return _remote(RemoteAdapter(command, timeout, reference), _beside(command))
+        files = [Path(word) for word in command if Path(word).is_file()]
+        return _remote(RemoteAdapter(command, timeout, reference), _beside(files), digest_of(files))
     if isolate or python is not None:
         return _remote(RemoteAdapter(serving(reference, python), timeout, reference), [])
     return find_adapter(reference)
@@ -83,19 +85,16 @@ def _is_program(word: str) -> bool:
     return os.path.dirname(word) != "" and shutil.which(word) is not None
 
 
-def _remote(adapter: RemoteAdapter, deviations: list[Deviation]) -> Loaded:
+def _remote(adapter: RemoteAdapter, deviations: list[Deviation], sources: str = "") -> Loaded:
     start = adapter.start
     if start.skipped is not None:
         return skipped(start.name, start.backend, start.skipped)
     info = AdapterInfo(start.name, start.backend, start.version, start.device)
-    return Loaded(
-        info, adapter, Deviations([*deviations, *start.deviations], info.name, info.version, info.device)
-    )
+    every = Deviations([*deviations, *start.deviations], info.name, info.version, info.device)
+    return Loaded(info, adapter, every, sources + start.sources)
 
 
-def _beside(command: list[str]) -> list[Deviation]:
+def _beside(files: list[Path]) -> list[Deviation]:
     """The deviations recorded beside the files that a command names."""
-    files = [
-        Path(word).with_name(f"{Path(word).stem}.deviations.yaml") for word in command if Path(word).is_file()
-    ]
-    return [deviation for file in files if file.is_file() for deviation in load_deviations(file)]
+    listed = [file.with_name(f"{file.stem}.deviations.yaml") for file in files]
+    return [deviation for file in listed if file.is_file() for deviation in load_deviations(file)]

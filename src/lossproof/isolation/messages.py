@@ -113,6 +113,8 @@ class Started(_Introduction, AnswerToStart, frozen=True, kw_only=True):
     dtypes: tuple[Literal[ALL_DTYPES], ...] = ALL_DTYPES  # type: ignore[valid-type]
     encoding: Literal["any", "text", "base64"] = "any"
     deviations: tuple[Deviation, ...] = ()
+    sources: str = ""
+    """Any text that changes with the adapter's own code, by which a resumed run tells whether it did."""
 
 
 class Skipped(_Introduction, AnswerToStart, frozen=True, kw_only=True):
@@ -122,6 +124,7 @@ class Skipped(_Introduction, AnswerToStart, frozen=True, kw_only=True):
     dtypes: ClassVar[tuple[str, ...]] = ALL_DTYPES
     encoding: ClassVar[str] = "any"
     deviations: ClassVar[tuple[Deviation, ...]] = ()
+    sources: ClassVar[str] = ""
     skipped: str
 
 

@@ -108,6 +108,7 @@ def _introduce(loaded: Loaded) -> Started | Skipped:
         dtypes=tuple(name for name in ALL_DTYPES if name in adapter.dtypes),
         functions=tuple(name for name in FUNCTIONS if getattr(adapter, name, None) is not None),
         deviations=tuple(loaded.deviations.entries),
+        sources=loaded.sources,
     )  # fmt: skip
 
 

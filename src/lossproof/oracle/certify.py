@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
-from multiprocessing import get_context
+from multiprocessing import active_children, get_context
 from pathlib import Path
 
 import numpy as np
@@ -230,13 +231,19 @@ def certify(
     problems: list[str] = []
     workers = jobs or os.cpu_count() or 1
     # Not forked: the caller may have started threads (a framework's, say).
-    with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
-        for done, result in enumerate(pool.map(_certify_one, tasks), 1):
-            if isinstance(result, str):
-                problems.append(result)
-            else:
-                certificates.append(result)
-            progress(done, len(tasks))
+    with ProcessPoolExecutor(workers, get_context("spawn"), _leave_ctrl_c) as pool:
+        try:
+            for done, result in enumerate(pool.map(_certify_one, tasks), 1):
+                if isinstance(result, str):
+                    problems.append(result)
+                else:
+                    certificates.append(result)
+                progress(done, len(tasks))
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            for worker in active_children():
+                worker.terminate()
+            raise
     problems += [
         f"{display(c.path)}:{c.line}: case {c.case_id}: {text}" for c in certificates for text in c.vacuous
     ]
@@ -250,6 +257,11 @@ def certify(
             for difference in c.differences
         ]
     return certificates, problems
+
+
+def _leave_ctrl_c() -> None:
+    """It is the parent's to handle."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _mend(texts: Mapping[Path, str], different: Sequence[Certificate]) -> None:

@@ -8,13 +8,9 @@ the certified fields, it is refused.
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
-import tempfile
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -24,6 +20,7 @@ import yaml
 
 from lossproof.case.read import load_file
 from lossproof.case.yaml import compose, read_text
+from lossproof.core.files import write
 from lossproof.core.text import display
 from lossproof.errors import InputError
 from lossproof.oracle.render import Stored
@@ -86,19 +83,7 @@ def replace(path: Path, old: str, new: str) -> None:
     """
     if read_text(path) != old:
         raise InputError(display(path), None, "was changed in the meantime; nothing is written to it")
-    target = path.resolve()  # a link stays one
-    temporary = None
-    try:
-        descriptor, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(new.encode("utf-8"))
-        shutil.copymode(target, temporary)
-        os.replace(temporary, target)
-    except OSError as error:
-        if temporary is not None:
-            with suppress(OSError):
-                os.unlink(temporary)
-        raise InputError(display(path), None, f"cannot be written: {error.strerror}") from None
+    write(path, new)
 
 
 class _Page:

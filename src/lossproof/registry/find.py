@@ -24,6 +24,7 @@ from lossproof.core.text import suggest
 from lossproof.errors import LossproofError, Unavailable
 from lossproof.registry.deviations import Deviation, Deviations, load_deviations
 from lossproof.registry.loaded import AdapterInfo, Loaded, skipped
+from lossproof.registry.sources import sources_digest
 
 
 @dataclass(frozen=True)
@@ -257,7 +258,7 @@ def _made(given: Adapter | type[Adapter], guest: Guest) -> Loaded:
             f"adapter {known!r}: what it says of itself is wrong: {describe(error)}"
         ) from None
     vars(adapter)["_lossproof_guest"] = guest
-    return Loaded(info, adapter, _deviations_of(adapter, info))
+    return Loaded(info, adapter, _deviations_of(adapter, info), sources_digest(adapter))
 
 
 def _introduction(adapter: Adapter) -> AdapterInfo:

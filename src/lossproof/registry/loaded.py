@@ -32,6 +32,8 @@ class Loaded:
     info: AdapterInfo
     adapter: Adapter | None
     deviations: Deviations
+    sources: str = ""
+    """A digest of what the adapter is made of; nothing where that cannot be known."""
 
 
 def skipped(name: str, backend: str, reason: str) -> Loaded:

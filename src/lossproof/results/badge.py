@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from html import escape
 from pathlib import Path
 
+from lossproof.core.files import write
 from lossproof.core.verdicts import FAILURES, UNJUDGED, Verdict
-from lossproof.errors import InputError
 
 _GREEN, _YELLOW, _RED = "#2a7f3b", "#8a6d00", "#b42318"
 
@@ -55,7 +55,4 @@ def write_badge(path: Path, verdicts: Mapping[Verdict, int], label: str = "lossp
         width=left + right, left=left, right=right, colour=colour, label=escape(label), text=escape(text),
         label_x=left / 2, text_x=left + right / 2, label_length=label_length, text_length=text_length,
     )  # fmt: skip
-    try:
-        path.write_text(svg, encoding="utf-8")
-    except OSError as error:
-        raise InputError(path, None, f"cannot be written: {error.strerror}") from None
+    write(path, svg)

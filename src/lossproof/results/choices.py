@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -12,8 +12,6 @@ from lossproof.core.functions import FUNCTIONS
 from lossproof.core.verdicts import UNJUDGED
 from lossproof.engine.record import Record
 from lossproof.engine.verdict import FLOAT32_RESULT
-
-_Places = dict[tuple[str, str], set[tuple[str, str]]]
 
 
 class Made(NamedTuple):
@@ -32,24 +30,36 @@ class Made(NamedTuple):
 
 @dataclass
 class Choices:
-    """The choices in the records of one backend."""
+    """The choices in the records of one backend, those of a case and dtype one after the other."""
 
-    made: _Places = field(default_factory=lambda: defaultdict(set))
-    shown: _Places = field(default_factory=lambda: defaultdict(set))
+    made: Counter[tuple[str, str]] = field(default_factory=Counter)
+    shown: Counter[tuple[str, str]] = field(default_factory=Counter)
+    _counted: set[tuple[str, str]] = field(default_factory=set)
+    """What is counted already of the case and dtype that the last record was of: what is shown, and made."""
+    _last: tuple[str, str] = ("", "")
 
     def add(self, record: Record, shown: Iterable[str]) -> None:
         """Count a record; ``shown`` names the choices that its case shows in its dtype."""
         if record.verdict in UNJUDGED:
             return
+        if self._last != (record.case, record.dtype):
+            self._last = record.case, record.dtype
+            self._counted.clear()
         names = {*shown, *_by_dtype(record)}
         for name in names:
-            self.shown[name, record.function].add((record.case, record.dtype))
+            self._count("shown", self.shown, name, record.function)
         if record.variant in names:
-            self.made[record.variant, record.function].add((record.case, record.dtype))
+            self._count("made", self.made, record.variant, record.function)
+
+    def _count(self, what: str, counts: Counter[tuple[str, str]], choice: str, function: str) -> None:
+        """Once for each case and dtype."""
+        if (what, choice) not in self._counted:
+            self._counted.add((what, choice))
+            counts[choice, function] += 1
 
     def __iter__(self) -> Iterator[Made]:
-        for (choice, function), places in sorted(self.made.items()):
-            yield Made(choice, function, len(places), len(self.shown[choice, function]))
+        for (choice, function), made in sorted(self.made.items()):
+            yield Made(choice, function, made, self.shown[choice, function])
 
     def lines(self) -> Iterator[str]:
         """One line per choice: where it is made, and how often where that is not always."""

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
+from lossproof.core.validate import decode, encode
 from lossproof.core.verdicts import RIGHT, Verdict
 from lossproof.engine.record import Record
 from lossproof.registry.loaded import AdapterInfo
-from lossproof.results.file import Results
+from lossproof.results.disk import Database
 from lossproof.results.gate import SEVERITY
 
 KINDS = ("worse", "better", "other", "new", "gone")
@@ -56,23 +59,65 @@ class Change:
         }
 
 
-def compare_runs(old: Iterable[Record], new: Iterable[Record], recording: bool = True) -> list[Change]:
-    """What differs, worst first.
+class Changes:
+    """What differs between two runs, worst first; on disk, as it may be as much as the runs are.
 
     Without ``recording`` it is no change that a wrong output is recorded as a deviation in one run and
     not in the other: that tells runs of two versions of a framework apart by what they compute alone.
     """
 
-    def keyed(records: Iterable[Record]) -> Mapping[tuple[str, ...], Record]:
-        return {(r.adapter, r.case, r.dtype, r.output): r for r in records}
+    def __init__(self, old: Iterable[Record], new: Iterable[Record], recording: bool = True) -> None:
+        self.counts: Counter[str] = Counter()
+        """By kind, how many there are."""
+        self._disk = Database(
+            "CREATE TABLE old (number INTEGER PRIMARY KEY, place BLOB UNIQUE, record BLOB)",
+            "CREATE TABLE new (number INTEGER PRIMARY KEY, place BLOB UNIQUE, record BLOB)",
+            "CREATE TABLE changes (kind TEXT, before BLOB, after BLOB)",
+        )
+        for name, records in (("old", old), ("new", new)):
+            # A record takes the place of an earlier one of the same output.
+            self._disk.fill(
+                f"INSERT INTO {name} (place, record) VALUES (?, ?) "
+                "ON CONFLICT (place) DO UPDATE SET record = excluded.record",
+                ((encode((r.adapter, r.case, r.dtype, r.output)), encode(r)) for r in records),
+            )
+        self._disk.fill("INSERT INTO changes VALUES (?, ?, ?)", self._find(recording))
 
-    before, after = keyed(old), keyed(new)
-    found = [
-        change
-        for place in dict.fromkeys([*after, *before])
-        if (change := _change(before.get(place), after.get(place), recording)) is not None
-    ]
-    return sorted(found, key=lambda change: KINDS.index(change.kind))
+    def _find(self, recording: bool) -> Iterator[tuple[str, bytes | None, bytes | None]]:
+        both = self._disk.rows(
+            "SELECT old.record, new.record FROM new LEFT JOIN old USING (place) "
+            "WHERE old.record IS NOT new.record ORDER BY new.number"
+        )
+        gone = self._disk.rows(
+            "SELECT record, NULL FROM old WHERE place NOT IN (SELECT place FROM new) ORDER BY number"
+        )
+        for before, after in chain(both, gone):
+            change = _change(_record(before), _record(after), recording)
+            if change is not None:
+                self.counts[change.kind] += 1
+                yield change.kind, before, after
+
+    def of(self, kind: str) -> Iterator[Change]:
+        """Those of a kind."""
+        query = "SELECT before, after FROM changes WHERE kind = ? ORDER BY rowid"
+        for before, after in self._disk.rows(query, kind):
+            yield Change(kind, _record(before), _record(after))
+
+    def __iter__(self) -> Iterator[Change]:
+        for kind in KINDS:
+            yield from self.of(kind)
+
+    def __len__(self) -> int:
+        return self.counts.total()
+
+    def leave_out(self, kind: str | None) -> int:
+        """Forget those of a kind; returns how many there were."""
+        self._disk.do("DELETE FROM changes WHERE kind = ?", kind)
+        return self.counts.pop(kind, 0) if kind is not None else 0
+
+
+def _record(row: bytes | None) -> Record | None:
+    return None if row is None else decode(row, Record)
 
 
 def _change(before: Record | None, after: Record | None, recording: bool) -> Change | None:
@@ -98,16 +143,14 @@ def _seen(record: Record) -> tuple[object, ...]:
     return (record.message.removeprefix(f"{record.deviation}: "),)
 
 
-def without_other_set(old: Results, new: Results, changes: Sequence[Change]) -> tuple[list[Change], int]:
-    """The changes less those that come from one run being of the quick set only, and how many those are.
+def of_other_set(old: Mapping[str, Any], new: Mapping[str, Any]) -> str | None:
+    """The kind of change, if there is one, that comes from one run being of the quick set only.
 
-    A run that left out the thorough cases neither lost nor gained them.
+    A run that left out the thorough cases neither lost nor gained them. Given are the environments.
     """
-    sets = tuple(results.environment.get("cases", "thorough") for results in (old, new))
-    kind = {("thorough", "quick"): "gone", ("quick", "thorough"): "new"}.get(sets)
-    kept = [change for change in changes if change.kind != kind]
-    return kept, len(changes) - len(kept)
+    sets = tuple(environment.get("cases", "thorough") for environment in (old, new))
+    return {("thorough", "quick"): "gone", ("quick", "thorough"): "new"}.get(sets)
 
 
-def versions(results: Results) -> Mapping[str, AdapterInfo]:
-    return {info.name: info for info in results.adapters}
+def versions(adapters: Iterable[AdapterInfo]) -> Mapping[str, AdapterInfo]:
+    return {info.name: info for info in adapters}

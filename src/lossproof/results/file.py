@@ -16,6 +16,7 @@ from msgspec import UNSET, Meta, UnsetType
 from msgspec.structs import asdict
 
 from lossproof.core.dtypes import Dtype
+from lossproof.core.files import replacing
 from lossproof.core.form import Form
 from lossproof.core.text import counted
 from lossproof.core.validate import encode, load
@@ -107,16 +108,13 @@ def write_json(
     """
     made_in = environment() if made_in is None else dict(made_in)
     head = msgspec.json.format(encode(ResultsFile(1, made_in, tuple(adapters), ())), indent=1)
-    try:
-        with path.open("wb") as file:
-            file.write(head.removesuffix(b"]\n}"))
-            between = b"\n  "
-            for record in records:
-                file.write(between + encode(record))
-                between = b",\n  "
-            file.write(b"\n ]\n}\n")
-    except OSError as error:
-        raise InputError(path, None, f"cannot be written: {error.strerror}") from None
+    with replacing(path) as file:
+        file.write(head.removesuffix(b"]\n}"))
+        between = b"\n  "
+        for record in records:
+            file.write(between + encode(record))
+            between = b",\n  "
+        file.write(b"\n ]\n}\n")
 
 
 @dataclass(frozen=True, repr=False)

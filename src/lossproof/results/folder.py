@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from lossproof.core.files import write
 from lossproof.engine.record import Record
 from lossproof.errors import InputError
 from lossproof.registry.loaded import AdapterInfo
@@ -106,10 +107,7 @@ def _write(path: Path, info: AdapterInfo, summary: Summary, cases: CasesSet) -> 
     document = head | msgspec.to_builtins(summary)
     depths = {"environment": 2, "adapters": 2, "upstream": 2, "unjudged": 2, "judged": 4}
     lines = [f'"{name}": {_text(value, depths.get(name, 1))}' for name, value in document.items()]
-    try:
-        path.write_text("{\n " + ",\n ".join(lines) + "\n}\n", encoding="utf-8")
-    except OSError as error:
-        raise InputError(path, None, f"cannot be written: {error.strerror}") from None
+    write(path, "{\n " + ",\n ".join(lines) + "\n}\n")
 
 
 def _text(value: Any, lines: int, indent: int = 1) -> str:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
 
 from lossproof.core.verdicts import Verdict
 
@@ -19,11 +18,12 @@ SEVERITY = {
 # Each level fails on its own verdicts and on those of the levels before it.
 LEVELS = {"never": 7, "crash": 6, "fail": 5, "deviation": 4, "below": 3, "unsupported": 2, "skipped": 1}
 
-Key = tuple[str, str, str, str]
 
+class Earlier(Protocol):
+    """The verdicts of an earlier run."""
 
-def key(record: Record) -> Key:
-    return record.adapter, record.case, record.dtype, record.output
+    def verdict(self, record: Record) -> Verdict | None:
+        """What it said of the same output; None where it has none."""
 
 
 @dataclass(frozen=True)
@@ -35,14 +35,14 @@ class Gate:
     """
 
     level: str = "fail"
-    baseline: Mapping[Key, Verdict] = field(default_factory=dict)
+    baseline: Earlier | None = None
 
     def fails(self, record: Record) -> bool:
         return self._reaches(record) and not self.known(record)
 
     def known(self, record: Record) -> bool:
         """Whether the baseline was as bad there already."""
-        before = self.baseline.get(key(record))
+        before = None if self.baseline is None else self.baseline.verdict(record)
         return before is not None and SEVERITY[record.verdict] <= SEVERITY[before]
 
     def tolerated(self, record: Record) -> bool:

@@ -5,14 +5,15 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from io import TextIOWrapper
 from itertools import groupby
 from pathlib import Path
 from xml.sax.saxutils import XMLGenerator
 from xml.sax.xmlreader import AttributesImpl
 
+from lossproof.core.files import replacing
 from lossproof.core.verdicts import FAILURES, RIGHT, Verdict
 from lossproof.engine.record import Record
-from lossproof.errors import InputError
 from lossproof.registry.loaded import AdapterInfo
 from lossproof.results.gate import Gate
 
@@ -32,28 +33,25 @@ def write_junit(
     tags = Counter((record.adapter, _tag(record, gate)) for record in records)
     suites = groupby(records, key=lambda record: record.adapter)
     pending = next(suites, None)
-    try:
-        with path.open("w", encoding="utf-8") as file:
-            xml = XMLGenerator(file, "utf-8", short_empty_elements=True)
-            xml.startDocument()
-            xml.startElement("testsuites", AttributesImpl({"name": "lossproof"}))
-            for info in adapters:
-                counts = {tag: tags[info.name, tag] for tag in (None, "failure", "error", "skipped")}
-                attributes = {
-                    "name": _clean(info.name), "tests": str(sum(counts.values())),
-                    "failures": str(counts["failure"]), "errors": str(counts["error"]),
-                    "skipped": str(counts["skipped"]),
-                }  # fmt: skip
-                xml.startElement("testsuite", AttributesImpl(attributes))
-                if pending is not None and pending[0] == info.name:
-                    for record in pending[1]:
-                        _write_test(xml, record, _tag(record, gate))
-                    pending = next(suites, None)
-                xml.endElement("testsuite")
-            xml.endElement("testsuites")
-            xml.endDocument()
-    except OSError as error:
-        raise InputError(path, None, f"cannot be written: {error.strerror}") from None
+    with replacing(path) as file, TextIOWrapper(file, "utf-8", newline="\n") as text:
+        xml = XMLGenerator(text, "utf-8", short_empty_elements=True)
+        xml.startDocument()
+        xml.startElement("testsuites", AttributesImpl({"name": "lossproof"}))
+        for info in adapters:
+            counts = {tag: tags[info.name, tag] for tag in (None, "failure", "error", "skipped")}
+            attributes = {
+                "name": _clean(info.name), "tests": str(sum(counts.values())),
+                "failures": str(counts["failure"]), "errors": str(counts["error"]),
+                "skipped": str(counts["skipped"]),
+            }  # fmt: skip
+            xml.startElement("testsuite", AttributesImpl(attributes))
+            if pending is not None and pending[0] == info.name:
+                for record in pending[1]:
+                    _write_test(xml, record, _tag(record, gate))
+                pending = next(suites, None)
+            xml.endElement("testsuite")
+        xml.endElement("testsuites")
+        xml.endDocument()
 
 
 def _write_test(xml: XMLGenerator, record: Record, tag: str | None) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -27,9 +27,11 @@ from lossproof.errors import InputError
 from lossproof.registry.deviations import load_deviations
 from lossproof.registry.find import BUILTIN
 from lossproof.results.choices import Choices, Made
-from lossproof.results.file import Results, ResultsFile, read_json
+from lossproof.results.file import ResultsFile
 from lossproof.results.gate import SEVERITY
+from lossproof.results.stream import StoredResults, open_in_lines, open_results
 from lossproof.site.edges import EdgeCase, edge_cases
+from lossproof.site.records import CaseIds, Column, Store
 
 # How a verdict is shown: a symbol beside the word, so that colour is never alone.
 SYMBOLS = {
@@ -39,30 +41,13 @@ SYMBOLS = {
 }  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Column:
-    """One backend in one version on one device."""
-
-    name: str
-    backend: str
-    version: str
-    device: str
-    reference: str = field(default="", compare=False)
-    """How ``--adapter`` finds it."""
-
-    @property
-    def label(self) -> str:
-        place = "" if self.device in ("", "cpu") else f" on {self.device}"
-        return f"{self.name} {self.version}{place}".strip()
-
-
 @dataclass
 class Site:
     """Everything that the pages are made of."""
 
     title: str
     columns: list[Column]
-    records: dict[Column, list[Record]]
+    records: Store
     environments: list[tuple[str, Mapping[str, Any]]]
     skipped: dict[str, str]
     timings: list[tuple[str, Timings]] = field(default_factory=list)
@@ -78,22 +63,19 @@ class Site:
         return clauses()
 
     @cached_property
-    def by_case(self) -> dict[tuple[Column, str], list[Record]]:
-        found: dict[tuple[Column, str], list[Record]] = defaultdict(list)
-        for column in self.columns:
-            for record in self.records[column]:
-                found[column, record.case].append(record)
-        return found
-
-    @cached_property
-    def case_ids(self) -> list[str]:
+    def case_ids(self) -> CaseIds:
         """Ids of the cases with results: lossproof's in their order, then other people's."""
-        seen = dict.fromkeys(record.case for column in self.columns for record in self.records[column])
-        return [case for case in self.cases if case in seen] + [c for c in seen if c not in self.cases]
+        self.records.number_cases(list(self.cases))
+        return self.records.cases()
+
+    def cases_of(self, function: str) -> CaseIds:
+        """Those of a function, in that order."""
+        assert self.case_ids is not None
+        return self.records.cases(function)
 
     @cached_property
     def functions(self) -> list[str]:
-        found = dict.fromkeys(case.split("/")[0] for case in self.case_ids)
+        found = self.records.distinct("function")
         return [name for name in FUNCTIONS if name in found] + [n for n in found if n not in FUNCTIONS]
 
     @cached_property
@@ -122,7 +104,7 @@ class Site:
         found = {}
         for column in self.columns:
             counted = Choices()
-            for record in self.records[column]:
+            for record in self.records.by_case(column):
                 case = self.cases.get(record.case)
                 counted.add(record, record.choices if case is None else choices_shown(case, record.dtype))
             found[column] = list(counted)
@@ -140,9 +122,8 @@ def _stem(adapter: str) -> str:
     return adapter.split("-")[0]
 
 
-def worst(records: Iterable[Record]) -> Verdict | None:
+def worst(verdicts: Sequence[Verdict]) -> Verdict | None:
     """The gravest verdict, a supported one before one that is not."""
-    verdicts = [record.verdict for record in records]
     judged = [verdict for verdict in verdicts if verdict not in UNJUDGED]
     return max(judged or verdicts, key=lambda verdict: SEVERITY[verdict], default=None)
 
@@ -167,40 +148,43 @@ def load_site(paths: Sequence[Path], title: str) -> Site:
     Raises:
         InputError: a file is neither.
     """
-    merged: dict[Column, dict[tuple[str, str, str], Record]] = {}
+    store = Store()
     environments: list[tuple[str, Mapping[str, Any]]] = []
     skipped: dict[str, str] = {}
     timings = []
     for path in paths:
-        if load(path, _Kind).benchmarks is not UNSET:
+        results = _results(path)
+        if results is None:
             timings.append((path.name, read(path)))
             continue
-        results = read_json(path)
         environments.append((path.name, results.environment))
-        _merge(results, merged, skipped)
-    if not merged and not timings:
+        _keep(results, store, skipped)
+    if not store.columns and not timings:
         raise InputError(paths[0], None, "holds no results of any backend")
     columns = sorted(
-        merged, key=lambda column: (_order(column.name), column.name, version_key(column.version))
+        store.columns, key=lambda column: (_order(column.name), column.name, version_key(column.version))
     )
-    records = {column: list(merged[column].values()) for column in columns}
-    return Site(title, columns, records, environments, skipped, timings)
+    return Site(title, columns, store, environments, skipped, timings)
 
 
-def _merge(
-    results: Results, merged: dict[Column, dict[tuple[str, str, str], Record]], skipped: dict[str, str]
-) -> None:
+def _results(path: Path) -> StoredResults | None:
+    """The results in a file; None of one of timings."""
+    results = open_in_lines(path)
+    if results is not None:
+        return results
+    return open_results(path) if load(path, _Kind).benchmarks is UNSET else None
+
+
+def _keep(results: StoredResults, store: Store, skipped: dict[str, str]) -> None:
     by_name = {}
     for info in results.adapters:
         if info.skipped is not None:
             skipped[info.name] = info.skipped
             continue
-        by_name[info.name] = merged.setdefault(
-            Column(info.name, info.backend, info.version, info.device, info.reference or info.name), {}
+        by_name[info.name] = store.column(
+            Column(info.name, info.backend, info.version, info.device, info.reference or info.name)
         )
-    for record in results.records:
-        if record.adapter in by_name:
-            by_name[record.adapter][record.case, record.dtype, record.output] = record
+    store.add((by_name[record.adapter], record) for record in results if record.adapter in by_name)
 
 
 def _order(name: str) -> int:

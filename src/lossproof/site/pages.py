@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 import shlex
-import shutil
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html import unescape
-from itertools import pairwise
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -25,18 +23,21 @@ from lossproof.case.arrays import numpy_arrays
 from lossproof.case.expected import Sketch
 from lossproof.case.inputs import is_description
 from lossproof.case.model import Case
+from lossproof.core import files
 from lossproof.core.clauses import clauses
-from lossproof.core.dtypes import FLOAT_TYPES
+from lossproof.core.files import make_folder, replacing
 from lossproof.core.functions import FUNCTIONS
 from lossproof.core.resources import folder
 from lossproof.core.verdicts import FAILURES, UNJUDGED, Verdict
 from lossproof.engine.judge import MAX_SHOWN, small_text
 from lossproof.engine.record import Record
-from lossproof.results.diff import KINDS, MEANING, Change, compare_runs
+from lossproof.results.diff import KINDS, MEANING, Changes
 from lossproof.site.calls import call_of
+from lossproof.site.data import dtype_order, share, write_data
 from lossproof.site.edges import EdgeCase
 from lossproof.site.markdown import inline, to_html, with_anchors
-from lossproof.site.model import SYMBOLS, Column, Site, counts, version_key, worst
+from lossproof.site.model import SYMBOLS, Site, counts, version_key, worst
+from lossproof.site.records import Column
 
 _HERE = Path(__file__).parent
 # Inputs that are generated only to show one of their elements have at most this many.
@@ -46,25 +47,27 @@ MAX_GENERATED = 2**16
 def write_site(site: Site, out: Path) -> None:
     """Write all pages; files that are there already are replaced."""
     environment = _environment(site)
-    (out / "functions").mkdir(parents=True, exist_ok=True)
-    (out / "spec").mkdir(exist_ok=True)
+    make_folder(out / "functions")
+    make_folder(out / "spec")
     for file in (_HERE / "static").iterdir():
-        shutil.copyfile(file, out / file.name)
-    (out / "data.js").write_text("window.LOSSPROOF = " + _embedded(_data(site)) + ";\n", encoding="utf-8")
+        files.copy(file, out / file.name)
+    with replacing(out / "data.js") as data:
+        write_data(site, data)
 
     def write(name: str, template: str, **given: Any) -> None:
         root = "../" * name.count("/")
-        text = environment.get_template(template).render(root=root, page=name, **given)
-        (out / name).write_text(text, encoding="utf-8")
+        text = environment.get_template(template).stream(root=root, page=name, **given)
+        text.enable_buffering()
+        with replacing(out / name) as file:
+            text.dump(file, "utf-8", "replace")
 
     write("index.html", "matrix.html")
     write("atlas.html", "atlas.html", groups=_grouped(site.edge_cases, site.functions))
     for function in site.functions:
         edges = [(edge, list(_answers(site, edge))) for edge in site.edge_cases if edge.function == function]
-        cases = [case for case in site.case_ids if case.startswith(function + "/")]
         write(
             f"functions/{function}.html", "function.html",
-            function=function, edges=edges, cases=cases,
+            function=function, edges=edges, cases=site.cases_of(function),
             definition=FUNCTIONS[function].clause if function in FUNCTIONS else None,
             calls=_calls(site, function),
         )  # fmt: skip
@@ -73,7 +76,7 @@ def write_site(site: Site, out: Path) -> None:
     write("speed.html", "speed.html", timings=[_speed(name, timings) for name, timings in site.timings])
     write("history.html", "history.html", histories=list(_histories(site)), meaning=MEANING, kinds=KINDS)
     for schema in folder("spec").glob("*.json"):
-        shutil.copyfile(schema, out / "spec" / schema.name)
+        files.copy(schema, out / "spec" / schema.name)
     pages = _specification()
     write("spec/index.html", "spec_index.html", pages=pages)
     citing, box = _citing(site), environment.get_template("clause_cases.html")
@@ -104,6 +107,7 @@ def _environment(site: Site) -> jinja2.Environment:
         kind=kind_of,
         short=short,
         number=number,
+        of_kind=lambda changes, kind, most: islice(changes.of(kind), most),
         inputs=inputs,
         lacking=lacking,
         snippet=snippet,
@@ -146,57 +150,6 @@ def _shown(value: Any) -> str:
     )
 
 
-def _embedded(data: Any) -> str:
-    """JSON that cannot end the script it stands in."""
-    text = json.dumps(data, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-    return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
-
-
-# -- the matrix --------------------------------------------------------------------------------
-
-
-def _data(site: Site) -> dict[str, Any]:
-    """Records as parallel arrays of indices, small enough to be read at once."""
-    tables: dict[str, dict[str, int]] = defaultdict(dict)
-
-    def index(table: str, value: str) -> int:
-        return tables[table].setdefault(value, len(tables[table]))
-
-    index("messages", "")
-    for case in site.case_ids:
-        index("cases", case)
-    for dtype in sorted({r.dtype for c in site.columns for r in site.records[c]}, key=_dtype_order):
-        index("dtypes", dtype)
-    cited = {record.clause for column in site.columns for record in site.records[column]}
-    for clause in [*(clause for clause in site.clauses if clause in cited), *sorted(cited)]:
-        index("clauses", clause)
-    arrays: dict[str, list[Any]] = {
-        name: []
-        for name in ("case", "column", "dtype", "output", "verdict", "message", "ulp", "share", "clause")
-    }
-    for number_, column in enumerate(site.columns):
-        for r in site.records[column]:
-            arrays["case"].append(index("cases", r.case))
-            arrays["column"].append(number_)
-            arrays["dtype"].append(index("dtypes", r.dtype))
-            arrays["output"].append(index("outputs", r.output))
-            arrays["verdict"].append(list(Verdict).index(r.verdict))
-            arrays["message"].append(index("messages", r.variant or r.message))
-            arrays["clause"].append(index("clauses", r.clause))
-            arrays["ulp"].append(None if r.error_ulp is None else float(f"{r.error_ulp:.3g}"))
-            arrays["share"].append(float(f"{_share(r):.2g}") if r.share_used else None)
-    pages = {clause.id: clause.page.removesuffix(".md") for clause in site.clauses.values()}
-    return {
-        "columns": [column.label for column in site.columns],
-        "functions": site.functions,
-        "verdicts": [str(v) for v in Verdict],
-        "symbols": [SYMBOLS[v] for v in Verdict],
-        "pages": {clause: pages.get(clause) for clause in tables["clauses"]},
-        **{name: list(tables[name]) for name in ("cases", "dtypes", "outputs", "messages", "clauses")},
-        "rows": arrays,
-    }
-
-
 # -- the atlas ---------------------------------------------------------------------------------
 
 
@@ -210,7 +163,7 @@ class Outcome:
 
     @property
     def verdict(self) -> Verdict | None:
-        return worst([record for record in (self.value, *self.gradients) if record is not None])
+        return worst([record.verdict for record in (self.value, *self.gradients) if record is not None])
 
 
 @dataclass(frozen=True)
@@ -231,7 +184,7 @@ def _answers(site: Site, edge: EdgeCase) -> Iterator[Answers]:
         yield Answers(
             case,
             {name: _due(item) for name, item in (case.expected or {}).items()},
-            {column: _outcomes(site.by_case.get((column, case.id), []), case) for column in site.columns},
+            {column: _outcomes(site.records.outputs(column, case.id), case) for column in site.columns},
         )
 
 
@@ -332,18 +285,23 @@ class Cell:
 
 def _accuracy(site: Site) -> Iterator[Cell]:
     for column in site.columns:
-        groups: dict[tuple[str, str], list[Record]] = defaultdict(list)
-        for record in site.records[column]:
-            if record.verdict not in UNJUDGED and record.share_used is not None:
-                groups[record.function, record.dtype].append(record)
-        for (function, dtype), rows in groups.items():
-            by_ulp = max(rows, key=lambda r: -1.0 if r.error_ulp is None else r.error_ulp)
-            yield Cell(column, function, dtype, by_ulp, max(rows, key=_share), len(rows))
+        cells: dict[tuple[str, str], Cell] = {}
+        for record in site.records.of(column):
+            if record.verdict in UNJUDGED or record.share_used is None:
+                continue
+            place = record.function, record.dtype
+            cell = cells.get(place) or Cell(column, *place, record, record, 0)
+            cells[place] = replace(
+                cell,
+                by_ulp=max(cell.by_ulp, record, key=lambda r: -1.0 if r.error_ulp is None else r.error_ulp),
+                by_share=max(cell.by_share, record, key=_share),
+                outputs=cell.outputs + 1,
+            )
+        yield from cells.values()
 
 
 def _share(record: Record) -> float:
-    """The error as a share of what is allowed, at most 1e99."""
-    return min(record.share_used or 0.0, 1e99)
+    return share(record.share_used)
 
 
 def inputs_there(site: Site, record: Record) -> str:
@@ -370,14 +328,9 @@ def _number_text(value: Any) -> str:
 
 def _heat(cells: Iterable[Cell], functions: Sequence[str]) -> dict[tuple[str, str], dict[Column, Cell]]:
     heat: dict[tuple[str, str], dict[Column, Cell]] = defaultdict(dict)
-    for cell in sorted(cells, key=lambda cell: (functions.index(cell.function), _dtype_order(cell.dtype))):
+    for cell in sorted(cells, key=lambda cell: (functions.index(cell.function), dtype_order(cell.dtype))):
         heat[cell.function, cell.dtype][cell.column] = cell
     return heat
-
-
-def _dtype_order(dtype: str) -> int:
-    """Widest first, and after these what others may have."""
-    return [*FLOAT_TYPES, dtype].index(dtype)
 
 
 # -- speed and history -------------------------------------------------------------------------
@@ -461,14 +414,14 @@ def _direction(row: Benchmark) -> str:
     return row.extra_info.direction or (both if both in row.name else "forward")
 
 
-def _histories(site: Site) -> Iterator[tuple[str, list[tuple[Column, Column, list[Change]]]]]:
+def _histories(site: Site) -> Iterator[tuple[str, list[tuple[Column, Column, Changes]]]]:
     by_name: dict[tuple[str, str], list[Column]] = defaultdict(list)
     for column in site.columns:
         by_name[column.name, column.device].append(column)
     for (name, _), columns in by_name.items():
         columns.sort(key=lambda column: version_key(column.version))
         steps = [
-            (old, new, compare_runs(site.records[old], site.records[new], recording=False))
+            (old, new, Changes(site.records.of(old), site.records.of(new), recording=False))
             for old, new in pairwise(columns)
         ]
         if steps:
@@ -488,11 +441,10 @@ def _specification() -> list[tuple[str, str, str]]:
 
 def _citing(site: Site) -> dict[str, list[str]]:
     """The cases of each clause that a backend was run on; the others have no place in the site."""
-    run = {case for _, case in site.by_case}
     found: dict[str, list[str]] = defaultdict(list)
-    for case in site.cases.values():
-        if case.id in run:
-            found[case.clause].append(case.id)
+    for id in site.case_ids:
+        if id in site.cases:
+            found[site.cases[id].clause].append(id)
     return found
 
 
@@ -504,10 +456,11 @@ def _with_cases(site: Site, html: str, citing: Mapping[str, Sequence[str]], temp
         clause = unescape(part[: part.index('"')])
         paragraph, _, rest = part.partition("</p>")
         cases = citing.get(clause, [])
-        verdicts = [
-            (column, worst(r for case in cases for r in site.by_case.get((column, case), [])))
-            for column in site.columns
-        ]
+        given: dict[Column, list[Verdict]] = defaultdict(list)
+        for case in cases:
+            for column, own in site.records.verdicts(case).items():
+                given[column] += own
+        verdicts = [(column, worst(given[column])) for column in site.columns]
         box = template.render(cases=cases, verdicts=verdicts, root="../")
         text.append(f'<p id="{paragraph}</p>{box}{rest}')
     return "".join(text)
