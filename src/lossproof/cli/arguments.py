@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import errno
+import os
+from pathlib import Path
 from typing import Any
 
 from lossproof.registry.choice import Choice
@@ -66,6 +69,18 @@ def add_thorough(parser: argparse.ArgumentParser) -> None:
         help="run the long and the redundant cases, too, which the quick set leaves out (a case, topic or "
         "file that is named runs all the same)",
     )  # fmt: skip
+
+
+def path(text: str) -> Path:
+    """A type of argument: a name that a file can have, whether there is one or not."""
+    try:
+        os.stat(text)
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            raise argparse.ArgumentTypeError("is too long for the name of a file") from None
+    except ValueError:
+        raise argparse.ArgumentTypeError("is nothing that a file can be called") from None
+    return Path(text)
 
 
 def seconds(text: str) -> float:

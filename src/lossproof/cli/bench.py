@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lossproof.cli.arguments import add_adapters, add_dtypes, positive, seconds
+from lossproof.cli.arguments import add_adapters, add_dtypes, path, positive, seconds
+from lossproof.cli.output import say
 from lossproof.errors import InputError, LossproofError
 from lossproof.registry.choice import Choice
 
@@ -46,23 +45,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="time for the slowest backend of a workload, which limits the rounds (default: 2)",
     )  # fmt: skip
     parser.add_argument(
-        "--json", type=Path, metavar="FILE", help="write all samples, as pytest-benchmark does"
+        "--json", type=path, metavar="FILE", help="write all samples, as pytest-benchmark does"
     )
     parser.add_argument(
-        "--compare", type=Path, metavar="OLD", help="an earlier --json: say what became slower or faster"
+        "--compare", type=path, metavar="OLD", help="an earlier --json: say what became slower or faster"
     )
     parser.add_argument(
-        "--load", type=Path, metavar="FILE", help="show or compare this file; measure nothing"
+        "--load", type=path, metavar="FILE", help="show or compare this file; measure nothing"
     )
 
 
 def main(options: argparse.Namespace) -> int:
     """Measure (or load), show, and compare; exit status 1 if something is slower."""
-    from rich.console import Console
-
     from lossproof.bench.compare import read_samples
     from lossproof.bench.session import measure
     from lossproof.cli.bench_view import show, show_comparison
+    from lossproof.cli.terminal import console
     from lossproof.core.validate import encode
 
     old = read_samples(options.compare) if options.compare else None
@@ -71,12 +69,12 @@ def main(options: argparse.Namespace) -> int:
     if options.load:
         timings = read_samples(options.load)
     else:
-        timings = measure(_plan(options), lambda text: print(text, file=sys.stderr, flush=True))
+        timings = measure(_plan(options), lambda text: say(text, error=True))
         if options.json:
             options.json.write_bytes(encode(timings) + b"\n")
-    console = Console(width=None if sys.stdout.isatty() else 130)
-    show(console, timings)
-    return show_comparison(console, old, timings) if old else 0
+    out = console(130)
+    show(out, timings)
+    return show_comparison(out, old, timings) if old else 0
 
 
 def _plan(options: argparse.Namespace) -> Plan:

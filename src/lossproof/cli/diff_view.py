@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
+from lossproof.core.escape import markdown as code
 from lossproof.results.diff import KINDS, MEANING, Change, versions
 from lossproof.results.file import Results
 
@@ -31,35 +32,30 @@ def text(old: Results, new: Results, changes: Sequence[Change]) -> Iterator[str]
     for kind in KINDS:
         own = [change for change in changes if change.kind == kind]
         if own:
-            yield f"\n{len(own)} {MEANING[kind]}"
+            yield from ("", f"{len(own)} {MEANING[kind]}")
         for change in own[:MAX_ROWS]:
             r = change.record
             yield f"  {r.adapter}  {r.case} {r.dtype} {r.output}  ({r.clause})  {change.text()}"
         if len(own) > MAX_ROWS:
             yield f"  … and {len(own) - MAX_ROWS} more; --format json has them all"
-    yield f"\n{_counts(changes)}"
+    yield from ("", _counts(changes))
 
 
 def markdown(old: Results, new: Results, changes: Sequence[Change]) -> Iterator[str]:
     yield f"### lossproof: {_counts(changes)}"
-    yield from ("", *(f"- {_cell(line)}" for line in _backends(old, new)))
+    yield from ("", *(f"- {code(line)}" for line in _backends(old, new)))
     for kind in KINDS:
         own = [change for change in changes if change.kind == kind]
         if not own:
             continue
         opened = " open" if kind == "worse" else ""
-        yield f"\n<details{opened}><summary>{len(own)} {MEANING[kind]}</summary>\n"
-        yield "| backend | case | dtype | output | clause | |\n| --- | --- | --- | --- | --- | --- |"
+        yield from ("", f"<details{opened}><summary>{len(own)} {MEANING[kind]}</summary>", "")
+        yield from ("| backend | case | dtype | output | clause | |", "| --- | --- | --- | --- | --- | --- |")
         for change in own[:MAX_ROWS]:
             r = change.record
-            cells = (r.adapter, f"`{r.case}`", r.dtype, r.output, r.clause, change.text())
-            yield f"| {' | '.join(map(_cell, cells))} |"
+            # The others have the form of what they are.
+            cells = (code(r.adapter), code(r.case), r.dtype, r.output, r.clause, code(change.text()))
+            yield f"| {' | '.join(cells)} |"
         if len(own) > MAX_ROWS:
-            yield f"\n… and {len(own) - MAX_ROWS} more"
-        yield "\n</details>"
-
-
-def _cell(text: str) -> str:
-    """Text of a results file as text of a table: it comes from anyone."""
-    escaped = text.replace("&", "&amp;").replace("<", "&lt;").replace("|", "\\|").replace("@", "&#64;")
-    return " ".join(escaped.split())
+            yield from ("", f"… and {len(own) - MAX_ROWS} more")
+        yield from ("", "</details>")

@@ -7,7 +7,8 @@ import time
 from pathlib import Path
 
 from lossproof.adapter import ALL_DTYPES
-from lossproof.cli.arguments import add_adapter, add_dtypes, add_functions, seconds
+from lossproof.cli.arguments import add_adapter, add_dtypes, add_functions, path, seconds
+from lossproof.cli.output import say
 from lossproof.core.functions import FUNCTIONS
 from lossproof.core.text import display, require
 from lossproof.errors import LossproofError
@@ -29,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="first seed (default: 0)")
     parser.add_argument(
-        "--out", "-o", type=Path, default=Path("lossproof-fuzz"), metavar="DIR",
+        "--out", "-o", type=path, default=Path("lossproof-fuzz"), metavar="DIR",
         help="where cases are written (default: lossproof-fuzz)",
     )  # fmt: skip
     parser.add_argument(
@@ -77,11 +78,11 @@ def main(options: argparse.Namespace) -> int:
             signature = finding.signature
             known_as = f" [recorded: {finding.deviation}]" if finding.deviation else ""
             new, recorded = new + (not known_as), recorded + bool(known_as)
-            print(f"{display(path)}: {signature.clause} {finding.dtype} {signature.output}: "
-                  f"{finding.message}{known_as}", flush=True)  # fmt: skip
+            say(f"{display(path)}: {signature.clause} {finding.dtype} {signature.output}: "
+                  f"{finding.message}{known_as}")  # fmt: skip
     done = search.statistics
     elapsed = max(done.seconds, 1e-9)
-    print(
+    say(
         f"{loaded.info.name} {loaded.info.version}: {done.cases} cases, {done.laws} laws in {elapsed:.0f} s "
         f"({done.cases / elapsed:.0f} cases/s; oracle {done.oracle / elapsed:.0%}, "
         f"backend {done.backend / elapsed:.0%} of the time, the rest draws and judges): "

@@ -7,8 +7,10 @@ import os
 import sys
 from collections.abc import Container, Sequence
 from importlib import import_module
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
+from lossproof.cli.output import say
+from lossproof.core.escape import visible
 from lossproof.errors import LossproofError
 
 
@@ -54,10 +56,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return int(options.main(options))
     except LossproofError as error:
-        print(f"lossproof: {error}", file=sys.stderr)
+        say(f"lossproof: {error}", error=True)
         return 2
     except KeyboardInterrupt:
-        print("lossproof: interrupted", file=sys.stderr)
+        say("lossproof: interrupted", error=True)
         return 130
     except BrokenPipeError:
         # The reader of a pipe (head, say) has seen enough.
@@ -65,11 +67,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
 
 
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong with a command line, whatever stands in it."""
+
+    def error(self, message: str) -> NoReturn:
+        super().error(visible(message))
+
+
 def build_parser(wanted: Container[str]) -> argparse.ArgumentParser:
     """The parser of all commands; only those ``wanted`` get their arguments, for which they are imported."""
     from lossproof import __version__
 
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="lossproof",
         description="Conformance test suite and specification for neural-network loss functions.",
     )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -19,9 +18,11 @@ from lossproof.cli.arguments import (
     add_dtypes,
     add_functions,
     add_thorough,
+    path,
     positive,
     seconds,
 )
+from lossproof.cli.output import say
 from lossproof.core.verdicts import Verdict
 from lossproof.errors import InputError, LossproofError
 from lossproof.results.gate import LEVELS, Gate, Key, key
@@ -44,24 +45,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_functions(parser)
     add_dtypes(parser)
     add_thorough(parser)
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write all results as JSON")
+    parser.add_argument("--json", type=path, metavar="FILE", help="write all results as JSON")
     parser.add_argument(
-        "--results", type=Path, metavar="DIR",
+        "--results", type=path, metavar="DIR",
         help="write or renew a small file for each adapter and version, from which a site is built",
     )  # fmt: skip
     parser.add_argument(
         "--resume", action="store_true",
         help="complete the --json FILE of a run that was interrupted or killed",
     )  # fmt: skip
-    parser.add_argument("--junit", type=Path, metavar="FILE", help="write results as JUnit XML")
-    parser.add_argument("--badge", type=Path, metavar="FILE", help="write the conformance figure as SVG")
+    parser.add_argument("--junit", type=path, metavar="FILE", help="write results as JUnit XML")
+    parser.add_argument("--badge", type=path, metavar="FILE", help="write the conformance figure as SVG")
     parser.add_argument(
         "--fail-on", default="fail", metavar="LEVEL", choices=tuple(LEVELS),
         help="what makes the exit status 1: never, crash (and timeouts), fail (the default; errors, too), "
         "deviation, below, unsupported, skipped; each level includes those before it",
     )  # fmt: skip
     parser.add_argument(
-        "--baseline", type=Path, metavar="FILE",
+        "--baseline", type=path, metavar="FILE",
         help="results (--json) of an earlier run: fail only on what got worse since",
     )  # fmt: skip
     amount = parser.add_mutually_exclusive_group()
@@ -124,7 +125,7 @@ def main(options: argparse.Namespace) -> int:
     silent = [info.name for info, tally in tallies if not tally.judged]
     nothing = len(silent) == len(tallies) or (bool(options.adapter) and bool(silent))
     if nothing and options.fail_on != "never":
-        print(f"lossproof: nothing was judged of {', '.join(silent) or 'any backend'}", file=sys.stderr)
+        say(f"lossproof: nothing was judged of {', '.join(silent) or 'any backend'}", error=True)
         return 1
     return 0
 
@@ -132,11 +133,16 @@ def main(options: argparse.Namespace) -> int:
 def _run(
     options: argparse.Namespace, session: Session, gate: Gate, journal: Journal | None, start: float
 ) -> list[tuple[AdapterInfo, Tally]]:
-    from rich.console import Console
+    from lossproof.cli.terminal import (
+        MAX_LISTED,
+        console,
+        progress,
+        show_adapter,
+        show_quiet,
+        show_summary,
+    )
 
-    from lossproof.cli.terminal import MAX_LISTED, progress, show_adapter, show_quiet, show_summary
-
-    console = Console(width=None if sys.stdout.isatty() else 120)
+    out = console(120)
     if journal is not None:
         for loaded in session.adapters:
             journal.begin(loaded.info)
@@ -155,16 +161,16 @@ def _run(
                     tally.add(rows)
                     update(number, session.pairs)
             if not options.quiet:
-                show_adapter(console, loaded.info, tally)
+                show_adapter(out, loaded.info, tally)
     except KeyboardInterrupt:
         # An interrupted run keeps what it has.
         _write_files(options, session, tallies, journal, gate)
         if options.json:
             outputs = sum(tally.outputs for _, tally in tallies)
-            print(
+            say(
                 f"lossproof: {outputs} outputs so far are in {options.json}; "
                 "the same command with --resume completes it",
-                file=sys.stderr,
+                error=True,
             )
         raise
     _write_files(options, session, tallies, journal, gate)
@@ -172,9 +178,9 @@ def _run(
         _renew_folder(options, session, journal)
     elapsed = time.perf_counter() - start
     if options.quiet:
-        show_quiet(console, tallies, elapsed, _left_out(session))
+        show_quiet(out, tallies, elapsed, _left_out(session))
     else:
-        show_summary(console, tallies, session.cases.count(options.dtype), elapsed, _left_out(session))
+        show_summary(out, tallies, session.cases.count(options.dtype), elapsed, _left_out(session))
     return tallies
 
 

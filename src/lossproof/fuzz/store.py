@@ -13,6 +13,7 @@ import numpy as np
 from lossproof.case.inputs import is_description, not_representable
 from lossproof.case.model import Case
 from lossproof.case.read import load_file
+from lossproof.core import escape
 from lossproof.core.dtypes import FLOAT_TYPES, INTEGER_TYPES
 from lossproof.fuzz.search import Finding
 from lossproof.oracle.certify import certify_case
@@ -56,7 +57,7 @@ def case_text(finding: Finding) -> Iterator[str]:
     yield f"    clause: {case.clause}"
     yield f"    level: {case.level}"
     why = f"{finding.dtype} {finding.signature.output}, {finding.message}"
-    yield f"    why: {_quoted(why)}"
+    yield f"    why: {escape.yaml(why)}"
     yield f"    dtypes: [{', '.join(_dtypes(case))}]"
     yield "    inputs:"
     for array in case.function.arrays:
@@ -134,7 +135,3 @@ def _plain(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     return str(list(value)) if isinstance(value, tuple) else str(value)
-
-
-def _quoted(text: str) -> str:
-    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'

@@ -61,13 +61,19 @@ def load_adapter(
 def _command(reference: str) -> list[str] | None:
     """The words of a reference that is a command: several words, or the path of an executable."""
     file = Path(reference.partition(":")[0])
-    if reference in available_names() or (file.suffix == ".py" and (file.is_file() or " " not in reference)):
+    if reference in available_names() or (
+        file.suffix == ".py" and (os.path.isfile(file) or " " not in reference)
+    ):
         return None
     try:
         words = shlex.split(reference)
+        for word in words:
+            os.fsencode(word)
     except ValueError as error:
         raise LossproofError(f"adapter {reference!r}: {error}") from None
-    if len(words) > 1 or any("/" in w and Path(w).is_file() and os.access(w, os.X_OK) for w in words):
+    if "\0" in reference:
+        raise LossproofError(f"adapter {reference!r}: no command can hold a NUL")
+    if len(words) > 1 or any("/" in w and os.path.isfile(w) and os.access(w, os.X_OK) for w in words):
         return words
     return None
 
@@ -85,6 +91,6 @@ def _remote(adapter: RemoteAdapter, deviations: list[Deviation]) -> Loaded:
 def _beside(command: list[str]) -> list[Deviation]:
     """The deviations recorded beside the files that a command names."""
     files = [
-        Path(word).with_name(f"{Path(word).stem}.deviations.yaml") for word in command if Path(word).is_file()
+        Path(word).with_name(f"{Path(word).stem}.deviations.yaml") for word in command if os.path.isfile(word)
     ]
     return [deviation for file in files if file.is_file() for deviation in load_deviations(file)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import inspect
+import os
 import sys
 import traceback
 from collections.abc import Iterable
@@ -16,6 +17,7 @@ from types import ModuleType
 from msgspec.structs import replace
 
 from lossproof.adapter import Adapter
+from lossproof.core.escape import utf8
 from lossproof.core.resources import folder
 from lossproof.core.text import suggest
 from lossproof.errors import LossproofError, Unavailable
@@ -89,7 +91,7 @@ def find_adapter(reference: str) -> Loaded:
     elif class_name:
         module = _import_module(path_text, reference)
     else:
-        file = f"; for the file of this name write ./{reference}" if Path(reference).is_file() else ""
+        file = f"; for the file of this name write ./{reference}" if os.path.isfile(reference) else ""
         raise LossproofError(
             f"unknown adapter {reference!r}{suggest(reference, available_names())}{file}; there are "
             f"{', '.join(available_names())}, or give path/to/file.py, package.module:Class or a command"
@@ -125,7 +127,7 @@ def _load_builtin(name: str) -> Loaded:
 
 
 def _import_file(path: Path) -> ModuleType:
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise LossproofError(f"{path}: no such adapter file")
     if path.resolve().parent == folder("adapters"):
         # Lossproof's own import each other: they are modules of a package wherever they are named.
@@ -195,12 +197,13 @@ def adopt(given: Adapter | type[Adapter]) -> Loaded:
     try:
         adapter = given() if isinstance(given, type) else given
     except Unavailable as reason:
-        return skipped(name, backend, str(reason))
+        return skipped(utf8(name), utf8(backend), utf8(str(reason)))
     except Exception as error:
         raise LossproofError(
             f"adapter {name!r}: its constructor fails: {type(error).__name__}: {error}"
         ) from error
-    info = AdapterInfo(name, backend, str(adapter.version), str(adapter.device))
+    given_as = (name, backend, str(adapter.version), str(adapter.device))
+    info = AdapterInfo(*map(utf8, given_as))  # what a file can hold
     return Loaded(info, adapter, _deviations_of(adapter, info))
 
 

@@ -16,6 +16,7 @@ from msgspec import UNSET, Meta, UnsetType
 from msgspec.structs import asdict
 
 from lossproof.core.dtypes import Dtype
+from lossproof.core.escape import visible
 from lossproof.core.form import Form
 from lossproof.core.text import counted
 from lossproof.core.validate import encode, load
@@ -182,9 +183,11 @@ class Results:
         for record in self.records:
             tallies.setdefault(record.adapter, Tally(Gate(), 0)).add([record])
         return "\n".join(
-            f"{name}: skipped, {absent[name]}"
-            if name in absent
-            else f"{name}: {tally.outcome}  ({tally.remarks})"
+            visible(
+                f"{name}: skipped, {absent[name]}"
+                if name in absent
+                else f"{name}: {tally.outcome}  ({tally.remarks})"
+            )
             for name, tally in tallies.items()
         )
 

@@ -16,6 +16,7 @@ from lossproof.bench.timings import Timings, read
 from lossproof.case.model import Case
 from lossproof.case.read import load_cases
 from lossproof.core.clauses import Clause, clauses
+from lossproof.core.escape import visible
 from lossproof.core.form import Form
 from lossproof.core.functions import FUNCTIONS
 from lossproof.core.resources import folder
@@ -53,7 +54,7 @@ class Column:
     @property
     def label(self) -> str:
         place = "" if self.device in ("", "cpu") else f" on {self.device}"
-        return f"{self.name} {self.version}{place}".strip()
+        return visible(f"{self.name} {self.version}{place}".strip())
 
 
 @dataclass

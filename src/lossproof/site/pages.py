@@ -27,6 +27,7 @@ from lossproof.case.inputs import is_description
 from lossproof.case.model import Case
 from lossproof.core.clauses import clauses
 from lossproof.core.dtypes import FLOAT_TYPES
+from lossproof.core.escape import visible
 from lossproof.core.functions import FUNCTIONS
 from lossproof.core.resources import folder
 from lossproof.core.verdicts import FAILURES, UNJUDGED, Verdict
@@ -85,7 +86,9 @@ def write_site(site: Site, out: Path) -> None:
 def _environment(site: Site) -> jinja2.Environment:
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_HERE / "templates"),
-        autoescape=True,  # names, messages and texts of cases come from anyone
+        # Names, messages and texts of cases come from anyone.
+        autoescape=True,
+        finalize=_finished,
         trim_blocks=True,
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
@@ -111,6 +114,11 @@ def _environment(site: Site) -> jinja2.Environment:
         remarks=lambda outcome, column: remarks(site, column, outcome),
     )
     return environment
+
+
+def _finished(value: Any) -> Any:
+    """What a template shows; text gets its marks escaped after it."""
+    return visible(value, lines=True) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 def kind_of(verdict: Verdict | None) -> str:
@@ -148,8 +156,8 @@ def _shown(value: Any) -> str:
 
 def _embedded(data: Any) -> str:
     """JSON that cannot end the script it stands in."""
-    text = json.dumps(data, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-    return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
+    text = json.dumps(data, separators=(",", ":"), allow_nan=False)
+    return text.replace("<", "\\u003c")
 
 
 # -- the matrix --------------------------------------------------------------------------------
@@ -160,7 +168,7 @@ def _data(site: Site) -> dict[str, Any]:
     tables: dict[str, dict[str, int]] = defaultdict(dict)
 
     def index(table: str, value: str) -> int:
-        return tables[table].setdefault(value, len(tables[table]))
+        return tables[table].setdefault(visible(value), len(tables[table]))
 
     index("messages", "")
     for case in site.case_ids:
