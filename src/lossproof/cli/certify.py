@@ -7,7 +7,7 @@ import os
 import time
 from pathlib import Path
 
-from lossproof.cli.arguments import add_cases, positive
+from lossproof.cli.arguments import add_cases, processes
 from lossproof.cli.output import say
 from lossproof.core.resources import folder
 from lossproof.core.text import suggest
@@ -17,7 +17,7 @@ from lossproof.errors import LossproofError
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_cases(parser)
     parser.add_argument("--write", action="store_true", help="store what is new or different")
-    parser.add_argument("--jobs", "-j", type=positive, metavar="N", help="processes (default: one per core)")
+    parser.add_argument("--jobs", "-j", type=processes, metavar="N", help="processes (default: one per core)")
 
 
 def main(options: argparse.Namespace) -> int:

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 from lossproof.adapter import ALL_DTYPES
-from lossproof.cli.arguments import add_adapter, add_dtypes, add_functions, path, seconds
+from lossproof.cli.arguments import add_adapter, add_dtypes, add_functions, path, seconds, seed
 from lossproof.cli.output import say
 from lossproof.core.functions import FUNCTIONS
 from lossproof.core.text import display, require
@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--seconds", "-s", type=seconds, default=60.0, metavar="S", help="how long to search (default: 60)"
     )
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="first seed (default: 0)")
+    parser.add_argument("--seed", type=seed, default=0, metavar="N", help="first seed (default: 0)")
     parser.add_argument(
         "--out", "-o", type=path, default=Path("lossproof-fuzz"), metavar="DIR",
         help="where cases are written (default: lossproof-fuzz)",
@@ -66,7 +66,7 @@ def main(options: argparse.Namespace) -> int:
             options.dtype or ALL_DTYPES,
             recommended=options.recommended,
             seed=options.seed,
-            progress=lambda: update(round(time.perf_counter() - start), round(options.seconds)),
+            progress=lambda: update(round(time.perf_counter() - start), round(min(options.seconds, 1e9))),
         )
         if not search.functions or not search.dtypes:
             raise LossproofError(f"{loaded.info.name} has nothing of what --function and --dtype name")

@@ -19,7 +19,7 @@ from lossproof.cli.arguments import (
     add_functions,
     add_thorough,
     path,
-    positive,
+    processes,
     seconds,
 )
 from lossproof.cli.output import say
@@ -84,7 +84,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="seconds that a call may take in a process of its own (default: 60)",
     )  # fmt: skip
     parser.add_argument(
-        "--jobs", "-j", type=positive, default=1, metavar="N",
+        "--jobs", "-j", type=processes, default=1, metavar="N",
         help="spread each adapter's cases over N processes (default: 1, in this one)",
     )  # fmt: skip
 

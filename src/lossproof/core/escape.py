@@ -9,7 +9,6 @@ format; then the marks of the format itself are taken their meaning. Python sour
 
 from __future__ import annotations
 
-import re
 import unicodedata
 from functools import cache
 from html import escape as _marks_escaped
@@ -65,11 +64,7 @@ def html(text: str) -> str:
 
 def yaml(text: str) -> str:
     """A quoted scalar on one line that reads as the text, but for half a character, which YAML has not."""
-    return (
-        '"'
-        + "".join(map(_yaml_character, re.sub("[\ud800-\udfff]", lambda half: _shown(half[0]), text)))
-        + '"'
-    )
+    return '"' + "".join(map(_yaml_character, text)) + '"'
 
 
 def _yaml_character(character: str) -> str:
@@ -77,5 +72,7 @@ def _yaml_character(character: str) -> str:
         return "\\" + character
     if character.isprintable():
         return character
+    if "\ud800" <= character <= "\udfff":
+        return "\\" + _shown(character)  # an escape of its backslash, so that it reads as an escape
     code = ord(character)
     return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"

@@ -210,6 +210,10 @@ def read_json(path: Path) -> Results:
     file = load(path, ResultsFile)
     if isinstance(file.results, UnsetType):
         return Results(file.environment, file.adapters, _unfolded(path, file))
+    for number, record in enumerate(file.results, 1):
+        if record.case.partition("/")[0] != record.function:
+            wrong = f"function {record.function!r} is not that of case {record.case!r}"
+            raise InputError(path, None, f"result {number}: {wrong}")
     return Results(file.environment, file.adapters, file.results)
 
 
