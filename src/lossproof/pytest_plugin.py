@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 
+from lossproof.core.escape import visible
 from lossproof.errors import LossproofError
 
 # What makes a YAML file a case file, line by line; other people's YAML is left alone.
@@ -133,7 +134,7 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
             if info.skipped is not None
             else f"{info.backend} {info.version}, {info.device}"
         )
-        lines.append(f"lossproof adapter {info.name}: {state}")
+        lines.append(visible(f"lossproof adapter {info.name}: {state}"))
     return lines
 
 
@@ -214,7 +215,7 @@ class CaseItem(pytest.Item):
             raise CaseFailure("has no expectation yet; run lossproof certify --write")
         (records,) = run_here(self.loaded, [(self.case, self.dtype)])
         self.user_properties += [(record.output, str(record.verdict)) for record in records]
-        lines = [f"{r.output}: {r.verdict}: {r.message}" for r in records]
+        lines = [visible(f"{r.output}: {r.verdict}: {r.message}") for r in records]
         verdicts = {record.verdict for record in records}
         if verdicts & FAILURES:
             raise CaseFailure("\n".join(lines))
@@ -222,14 +223,14 @@ class CaseItem(pytest.Item):
             if verdict in verdicts:
                 pytest.xfail("; ".join(lines))
         if verdicts and verdicts <= UNJUDGED:
-            pytest.skip(records[0].message)
+            pytest.skip(visible(records[0].message))
 
     def repr_failure(self, excinfo: Any, style: Any = None) -> Any:
         if isinstance(excinfo.value, CaseFailure):
             case = self.case
             return (
                 f"{case.id} on {self.loaded.info.name} in {self.dtype}\n"
-                f"{case.clause}: {case.why}\n{excinfo.value}\n"
+                f"{case.clause}: {visible(case.why)}\n{excinfo.value}\n"
                 f"lossproof explain {case.id} --adapter {self.loaded.info.name}"
             )
         return super().repr_failure(excinfo, style)

@@ -195,7 +195,7 @@ class _Session:
                 turns.append(_Running(info["name"], worker, prepared["seconds"], entry))
         slowest = max(running.seconds for running in turns)
         plan = self.plan
-        rounds = min(plan.rounds, int(plan.seconds / max(slowest, SAMPLE_SECONDS))) // plan.starts
+        rounds = int(min(plan.rounds, plan.seconds / max(slowest, SAMPLE_SECONDS))) // plan.starts
         for turn in range(max(MIN_ROUNDS, rounds)):
             # Nobody is always first, or always after the same neighbour's heat.
             first = turn % len(turns)

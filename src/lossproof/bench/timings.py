@@ -12,10 +12,13 @@ from msgspec import field
 
 from lossproof.core.form import Form, must
 from lossproof.core.validate import load
+from lossproof.errors import InputError
 
-Seconds = Annotated[float, must("a number of seconds above 0", gt=0)]
-Ratio = Annotated[float, must("a ratio above 0", gt=0)]
-Amount = Annotated[float, must("a number from 0 up", ge=0)]
+# What no clock shows and no machine has is no measurement, and nothing to draw or to compare.
+Seconds = Annotated[float, must("a number of seconds from 1e-15 to 1e9", ge=1e-15, le=1e9)]
+Ratio = Annotated[float, must("a ratio from 1e-15 to 1e15", ge=1e-15, le=1e15)]
+Amount = Annotated[float, must("a number from 0 to 1e24", ge=0, le=1e24)]
+Count = Annotated[int, must("an integer from 0 to 2**53", ge=0, le=2**53)]
 
 
 class Stats(Form, frozen=True, kw_only=True, forbid_unknown_fields=False):
@@ -29,8 +32,8 @@ class Stats(Form, frozen=True, kw_only=True, forbid_unknown_fields=False):
     mean: Seconds | None = None
     stddev: Amount | None = None
     iqr: Amount | None = None
-    rounds: int = 0
-    iterations: int = 1
+    rounds: Count = 0
+    iterations: Count = 1
     data: tuple[Seconds, ...] = ()
     """The samples; pytest-benchmark keeps them only if asked."""
 
@@ -46,14 +49,14 @@ class Extra(Form, frozen=True, kw_only=True, forbid_unknown_fields=False):
     function: str = ""
     dtype: str = ""
     direction: str = ""
-    threads: int = 0
+    threads: Count = 0
     framework_threads: dict[str, Any] = field(default_factory=dict)
     bytes: Amount | None = None
     flops: Amount | None = None
     first_call_s: Amount | None = None
-    warmup_calls: int = 0
+    warmup_calls: Count = 0
     verdicts: dict[str, str] = field(default_factory=dict)
-    starts: tuple[int, ...] = ()
+    starts: tuple[Count, ...] = ()
     """The start of the process that each sample belongs to."""
     copy_s: tuple[Seconds, ...] = ()
     """Copies of as many bytes, one in each round: the limit while this was measured."""
@@ -80,7 +83,7 @@ class Cpu(Form, frozen=True, kw_only=True, forbid_unknown_fields=False):
     """The processor."""
 
     brand_raw: str = ""
-    count: int | None = None
+    count: Count | None = None
 
 
 class Machine(Form, frozen=True, kw_only=True, forbid_unknown_fields=False):
@@ -115,4 +118,11 @@ def read(path: Path) -> Timings:
     Raises:
         InputError: it cannot be read or is none.
     """
-    return load(path, Timings)
+    timings = load(path, Timings)
+    for number, row in enumerate(timings.benchmarks, 1):
+        stats = row.stats
+        if not stats.min <= stats.q1 <= stats.median <= stats.q3 <= (stats.max or stats.q3):
+            raise InputError(
+                path, None, f"benchmark {number}: min, q1, median, q3 and max must be in this order"
+            )
+    return timings

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -137,11 +138,11 @@ def select_cases(references: Sequence[str], functions: Sequence[str], thorough: 
     own = cache(_Own)
 
     def names_cases(reference: str) -> bool:
-        if marked_as_path(reference) and Path(reference).exists():
+        if marked_as_path(reference) and os.path.exists(reference):
             return False
         if reference.split("/")[0] in FUNCTIONS and any(_matches(id, reference) for id in own().ids):
             return True
-        return not Path(reference).exists()
+        return not os.path.exists(reference)
 
     names = [reference for reference in references if names_cases(reference)]
     paths = [Path(reference) for reference in references if reference not in names]

@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
+import errno
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
 
+from lossproof.core.text import shortened
 from lossproof.registry.choice import Choice
+
+N = TypeVar("N", int, float)
 
 
 def add_cases(parser: argparse.ArgumentParser) -> None:
@@ -82,9 +89,21 @@ def add_isolation(parser: argparse.ArgumentParser, which: str, timeout: float | 
     )  # fmt: skip
 
 
+def path(text: str) -> Path:
+    """A type of argument: a name that a file can have, whether there is one or not."""
+    try:
+        os.stat(text)
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            raise argparse.ArgumentTypeError("is too long for the name of a file") from None
+    except ValueError:
+        raise argparse.ArgumentTypeError("is nothing that a file can be called") from None
+    return Path(text)
+
+
 def seconds(text: str) -> float:
-    """A type of argument: a time above 0."""
-    value = float(text)
+    """A type of argument: a time above 0, maybe infinite."""
+    value = _number(float, text)
     if not value > 0:
         raise argparse.ArgumentTypeError("must be above 0")
     return value
@@ -92,10 +111,31 @@ def seconds(text: str) -> float:
 
 def positive(text: str) -> int:
     """A type of argument: a whole number above 0."""
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError("must be 1 or more")
+    return _whole(text, 1, 10**9)
+
+
+def processes(text: str) -> int:
+    """A type of argument: as many processes as a machine may have."""
+    return _whole(text, 1, 1024)
+
+
+def seed(text: str) -> int:
+    """A type of argument: where random numbers begin."""
+    return _whole(text, -(2**63), 2**63 - 1)
+
+
+def _whole(text: str, least: int, most: int) -> int:
+    value = _number(int, text)
+    if not least <= value <= most:
+        raise argparse.ArgumentTypeError(f"must be a whole number from {least} to {most}")
     return value
+
+
+def _number(kind: Callable[[str], N], text: str) -> N:
+    try:
+        return kind(text)
+    except ValueError:  # or more digits than Python reads
+        raise argparse.ArgumentTypeError(f"{shortened(text)!r} is no such number") from None
 
 
 class _AddAdapter(argparse.Action):

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lossproof.cli.arguments import add_adapters, add_dtypes, positive, seconds
+from lossproof.cli.arguments import add_adapters, add_dtypes, path, positive, seconds
 from lossproof.errors import LossproofError
 from lossproof.registry.choice import Choice
 
@@ -51,31 +49,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="a first look, with wide intervals: 2 starts, 6 rounds, 0.2 seconds, unless they are given",
     )  # fmt: skip
     parser.add_argument(
-        "--json", type=Path, metavar="FILE", help="write all samples, as pytest-benchmark does"
+        "--json", type=path, metavar="FILE", help="write all samples, as pytest-benchmark does"
     )
     parser.add_argument(
-        "--compare", type=Path, metavar="OLD", help="an earlier --json: say what became slower or faster"
+        "--compare", type=path, metavar="OLD", help="an earlier --json: say what became slower or faster"
     )
     parser.add_argument(
-        "--plot",
-        type=Path,
-        metavar="FILE",
-        help="draw the timings as bars with quartiles: .png or .svg",
+        "--plot", type=path, metavar="FILE", help="draw the timings as bars with quartiles: .png or .svg"
     )
     parser.add_argument(
-        "--load", type=Path, metavar="FILE", help="show or compare this file; measure nothing"
+        "--load", type=path, metavar="FILE", help="show or compare this file; measure nothing"
     )
 
 
 def main(options: argparse.Namespace) -> int:
     """Measure (or load), show, and compare; exit status 1 if something is slower."""
-    from rich.console import Console
-    from rich.markup import escape
-
     from lossproof.bench import plot
     from lossproof.bench.compare import read_samples
     from lossproof.bench.session import measure
     from lossproof.cli.bench_view import show, show_comparison
+    from lossproof.cli.terminal import console, status
     from lossproof.core.files import check_writable, replacing
     from lossproof.core.validate import encode
 
@@ -87,16 +80,16 @@ def main(options: argparse.Namespace) -> int:
     if options.load:
         timings = read_samples(options.load)
     else:
-        with Console(stderr=True).status("starting") as line:  # nothing where that is no terminal
-            timings = measure(_plan(options), lambda text: line.update(escape(text)))
+        with status("starting") as update:
+            timings = measure(_plan(options), update)
         if options.json:
             with replacing(options.json) as file:
                 file.write(encode(timings) + b"\n")
-    console = Console(width=None if sys.stdout.isatty() else 130)
-    show(console, timings)
+    out = console(130)
+    show(out, timings)
     if options.plot:
         plot.plot(timings, options.plot)
-    return show_comparison(console, old, timings) if old else 0
+    return show_comparison(out, old, timings) if old else 0
 
 
 def _plan(options: argparse.Namespace) -> Plan:

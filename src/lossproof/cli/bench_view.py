@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from itertools import groupby
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from lossproof.bench.compare import compare, copy_share
 from lossproof.bench.ranking import ranking
 from lossproof.bench.timings import Benchmark, Timings
+from lossproof.core.escape import visible
 from lossproof.errors import LossproofError
 
 
@@ -20,7 +20,7 @@ def show(console: Console, timings: Timings) -> None:
     """A table per workload and number of threads, and who is fastest in it."""
     for group, found in groupby(timings.benchmarks, key=lambda row: row.group or row.name):
         rows = list(found)
-        table = Table(title=escape(group), title_justify="left", box=None, pad_edge=False)
+        table = Table(title=visible(group), title_justify="left", box=None, pad_edge=False)
         table.add_column("backend")
         table.add_column("direction")
         for heading in ("median ms", "quartiles", "copy/time", "first call s", "peak MiB", "result"):
@@ -31,19 +31,19 @@ def show(console: Console, timings: Timings) -> None:
             peak, first = extra.peak_bytes, extra.first_call_s
             wrong = [f"{name} {verdict}" for name, verdict in extra.verdicts.items() if verdict != "pass"]
             table.add_row(
-                escape(extra.backend), escape(extra.direction), f"{1e3 * stats.median:.3f}",
-                f"{1e3 * stats.q1:.3f}–{1e3 * stats.q3:.3f}", escape(limit.text()),
+                visible(extra.backend), visible(extra.direction), f"{1e3 * stats.median:.3f}",
+                f"{1e3 * stats.q1:.3f}–{1e3 * stats.q3:.3f}", limit.text(),
                 "" if first is None else f"{first:.3f}", "" if peak is None else f"{peak / 2**20:.1f}",
-                escape(", ".join(wrong) or "right"),
+                visible(", ".join(wrong)) or "right",
             )  # fmt: skip
         console.print(table)
         for direction in dict.fromkeys(row.extra_info.direction for row in rows):
             own = [row for row in rows if row.extra_info.direction == direction]
             if len(own) > 1:
-                console.print(escape(f"{direction}: {_ranked(own)}"))
+                console.print(visible(f"{direction}: {_ranked(own)}"))
         console.print()
     for problem in timings.problems:
-        console.print(escape(problem), style="yellow")
+        console.print(visible(problem), style="yellow")
 
 
 def _ranked(rows: Sequence[Benchmark]) -> str:
@@ -65,7 +65,7 @@ def show_comparison(console: Console, old: Timings, new: Timings) -> int:
         if entry.verdict != "no difference seen":
             adapter, workload, direction, threads = entry.key
             text = f"{entry.verdict}: {adapter}, {workload}, {direction}, {threads} thread(s): new/old "
-            console.print(escape(text + entry.interval.text()))
+            console.print(visible(text + entry.interval.text()))
     counts = Counter(entry.verdict for entry in found)
     console.print(", ".join(f"{count} {verdict}" for verdict, count in counts.items()))
     return 1 if counts["slower"] else 0

@@ -12,8 +12,9 @@ from rich.text import Text
 from lossproof.case.expected import Expected, Sketch, Tolerance
 from lossproof.case.inputs import is_description
 from lossproof.case.model import Case
-from lossproof.cli.terminal import STYLES
+from lossproof.cli.terminal import STYLES, title
 from lossproof.core.clauses import clauses
+from lossproof.core.escape import visible
 from lossproof.core.text import display
 from lossproof.core.verdicts import Verdict
 from lossproof.engine.judge import records
@@ -24,13 +25,11 @@ from lossproof.registry.loaded import Loaded
 def show_case(console: Console, case: Case) -> None:
     clause = clauses()[case.clause]
     console.print()
-    console.print(
-        Text(case.id, style="bold"), f"({case.level}{', thorough' if case.thorough else ''})", highlight=False
-    )
-    console.print(f"{display(case.path)}:{case.line}", style="dim", highlight=False)
+    console.print(Text(case.id, style="bold"), Text(f"({case.level}{', thorough' if case.thorough else ''})"))
+    console.print(Text(visible(f"{display(case.path)}:{case.line}"), style="dim"))
     rows = [
-        ("about", case.about),
-        ("why", case.why),
+        ("about", _paragraph(case.about)),
+        ("why", _paragraph(case.why)),
         ("clause", f"{clause.id} ({clause.page}): {clause.text}"),
         ("dtypes", ", ".join(case.dtypes)),
         *((name, _show_input(spec)) for name, spec in case.inputs.items()),
@@ -58,6 +57,11 @@ def show_case(console: Console, case: Case) -> None:
         console.print(Text(f"{label:>20}  ", style="cyan"), Text(text), sep="", end="\n")
 
 
+def _paragraph(text: str) -> str:
+    """A text that may have been written on several lines."""
+    return visible(" ".join(text.split()))
+
+
 def _show_input(spec: Any) -> str:
     return str(dict(spec)) if is_description(spec) else _compact(spec)
 
@@ -83,9 +87,9 @@ def _compact(values: Any) -> str:
 def show_answer(console: Console, case: Case, loaded: Loaded) -> None:
     console.print()
     info = loaded.info
-    console.print(Text(f"{info.name}  ({info.backend} {info.version}, {info.device})", style="bold"))
+    console.print(title(info))
     if loaded.adapter is None:
-        console.print(f"  skipped: {info.skipped}", style="dim", highlight=False)
+        console.print(Text(visible(f"  skipped: {info.skipped}"), style="dim"))
         return
     for dtype in case.dtypes:
         with warnings.catch_warnings():
@@ -102,7 +106,6 @@ def show_answer(console: Console, case: Case, loaded: Loaded) -> None:
                     line.append(f", {record.error_ulp:.3g} ULP", "dim")
             console.print(line)
             if record.output in answer.outputs:
-                console.print(" " * 11 + _compact(answer.outputs[record.output]), highlight=False,
-                              markup=False)  # fmt: skip
+                console.print(Text(" " * 11 + _compact(answer.outputs[record.output])))
             if record.message and record.verdict not in (Verdict.PASS,):
-                console.print(" " * 11 + record.message, style="dim", highlight=False, markup=False)
+                console.print(Text(" " * 11 + visible(record.message), style="dim"))

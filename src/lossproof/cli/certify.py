@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import sys
+import os
 import time
 from pathlib import Path
 
-from lossproof.cli.arguments import add_cases, positive
+from lossproof.cli.arguments import add_cases, processes
+from lossproof.cli.output import say
 from lossproof.core.resources import folder
 from lossproof.core.text import suggest
 from lossproof.errors import LossproofError
@@ -16,7 +17,7 @@ from lossproof.errors import LossproofError
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_cases(parser)
     parser.add_argument("--write", action="store_true", help="store what is new or different")
-    parser.add_argument("--jobs", "-j", type=positive, metavar="N", help="processes (default: one per core)")
+    parser.add_argument("--jobs", "-j", type=processes, metavar="N", help="processes (default: one per core)")
 
 
 def main(options: argparse.Namespace) -> int:
@@ -30,10 +31,10 @@ def main(options: argparse.Namespace) -> int:
         certificates, problems = certify(paths, options.write, options.jobs, update)
     seconds = time.perf_counter() - start
     for problem in problems:
-        print(problem, file=sys.stderr)
+        say(problem, error=True)
     elements = sum(certificate.elements for certificate in certificates)
     changed = sum(bool(certificate.differences) for certificate in certificates)
-    print(
+    say(
         f"{len(certificates)} cases, {elements} elements in {seconds:.1f} s "
         f"({elements / seconds:,.0f} elements/s): "
         + (f"{changed} rewritten" if options.write else f"{len(problems)} problems")
@@ -45,11 +46,11 @@ def _path(reference: str) -> Path:
     from lossproof.case.select import marked_as_path
 
     own, path = folder("cases"), Path(reference)
-    if not (marked_as_path(reference) and path.exists()):
+    if not (marked_as_path(reference) and os.path.exists(path)):
         for candidate in (own / reference, own / f"{reference}.yaml"):
-            if candidate.exists():
+            if os.path.exists(candidate):
                 return candidate
-    if path.exists():
+    if os.path.exists(path):
         return path
     names = [str(p.relative_to(own).with_suffix("")) for p in own.rglob("*.yaml")]
     raise LossproofError(f"no case file {reference!r}{suggest(reference, names)}")

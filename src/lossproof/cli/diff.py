@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import argparse
 import json
-from pathlib import Path
 
+from lossproof.cli.arguments import path
+from lossproof.cli.output import say, write
 from lossproof.core.text import counted
 
 DESCRIPTION = "Compare two results files. Exit status 1: something got worse."
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("old", type=Path, metavar="OLD", help="results of the earlier run")
-    parser.add_argument("new", type=Path, metavar="NEW", help="results of the later run")
+    parser.add_argument("old", type=path, metavar="OLD", help="results of the earlier run")
+    parser.add_argument("new", type=path, metavar="NEW", help="results of the later run")
     parser.add_argument(
         "--format", choices=("text", "markdown", "json"), default="text",
         help="text, markdown (for a comment on a pull request) or json",
@@ -30,13 +31,17 @@ def main(options: argparse.Namespace) -> int:
     changes = Changes(old, new)
     others = changes.leave_out(of_other_set(old.environment, new.environment))
     if options.format == "json":
-        print('{\n "changes": [', end="")
-        for number, change in enumerate(changes):
-            print("," * bool(number) + "\n  " + json.dumps(change.to_json(), allow_nan=False), end="")
-        print("\n ]\n}")
+        write('{\n "changes": [')
+        between = "  "
+        for change in changes:
+            write(between + json.dumps(change.to_json(), allow_nan=False))
+            between = ", "
+        write(" ]\n}")
     else:
-        for line in (markdown if options.format == "markdown" else text)(old, new, changes):
-            print(line)
+        lines = markdown if options.format == "markdown" else text
+        for line in lines(old, new, changes):
+            say(line)
         if others:
-            print(f"\n{counted(others, 'output')} in one of the runs only, as the other took the quick set")
+            say()
+            say(f"{counted(others, 'output')} in one of the runs only, as the other took the quick set")
     return 1 if changes.counts["worse"] else 0

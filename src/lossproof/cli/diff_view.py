@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import islice
 
+from lossproof.core.escape import markdown as code
 from lossproof.results.diff import KINDS, MEANING, Changes, versions
 from lossproof.results.stream import StoredResults
 
@@ -31,35 +32,30 @@ def text(old: StoredResults, new: StoredResults, changes: Changes) -> Iterator[s
     for kind in KINDS:
         count = changes.counts[kind]
         if count:
-            yield f"\n{count} {MEANING[kind]}"
+            yield from ("", f"{count} {MEANING[kind]}")
         for change in islice(changes.of(kind), MAX_ROWS):
             r = change.record
             yield f"  {r.adapter}  {r.case} {r.dtype} {r.output}  ({r.clause})  {change.text()}"
         if count > MAX_ROWS:
             yield f"  … and {count - MAX_ROWS} more; --format json has them all"
-    yield f"\n{_counts(changes)}"
+    yield from ("", _counts(changes))
 
 
 def markdown(old: StoredResults, new: StoredResults, changes: Changes) -> Iterator[str]:
     yield f"### lossproof: {_counts(changes)}"
-    yield from ("", *(f"- {_cell(line)}" for line in _backends(old, new)))
+    yield from ("", *(f"- {code(line)}" for line in _backends(old, new)))
     for kind in KINDS:
         count = changes.counts[kind]
         if not count:
             continue
         opened = " open" if kind == "worse" else ""
-        yield f"\n<details{opened}><summary>{count} {MEANING[kind]}</summary>\n"
-        yield "| backend | case | dtype | output | clause | |\n| --- | --- | --- | --- | --- | --- |"
+        yield from ("", f"<details{opened}><summary>{count} {MEANING[kind]}</summary>", "")
+        yield from ("| backend | case | dtype | output | clause | |", "| --- | --- | --- | --- | --- | --- |")
         for change in islice(changes.of(kind), MAX_ROWS):
             r = change.record
-            cells = (r.adapter, f"`{r.case}`", r.dtype, r.output, r.clause, change.text())
-            yield f"| {' | '.join(map(_cell, cells))} |"
+            # The others have the form of what they are.
+            cells = (code(r.adapter), code(r.case), r.dtype, r.output, r.clause, code(change.text()))
+            yield f"| {' | '.join(cells)} |"
         if count > MAX_ROWS:
-            yield f"\n… and {count - MAX_ROWS} more"
-        yield "\n</details>"
-
-
-def _cell(text: str) -> str:
-    """Text of a results file as text of a table: it comes from anyone."""
-    escaped = text.replace("&", "&amp;").replace("<", "&lt;").replace("|", "\\|").replace("@", "&#64;")
-    return " ".join(escaped.split())
+            yield from ("", f"… and {count - MAX_ROWS} more")
+        yield from ("", "</details>")

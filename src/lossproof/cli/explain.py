@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 
 from lossproof.cli.arguments import add_adapters, add_case
 from lossproof.registry.choice import Choice
@@ -18,14 +17,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(options: argparse.Namespace) -> int:
     """Print what a case says and what each backend makes of it."""
-    from rich.console import Console
-
     from lossproof.case.select import select_cases
     from lossproof.cli.case_view import show_answer, show_case
+    from lossproof.cli.terminal import console
     from lossproof.isolation.load import load_adapter, runs_apart
     from lossproof.registry.find import available_names
 
-    console = Console(width=None if sys.stdout.isatty() else 120)
+    out = console(120)
     cases = list(select_cases([options.case], [], thorough=True))
     choices = options.adapter or [Choice(name) for name in available_names()]
     loaded = [
@@ -33,9 +31,9 @@ def main(options: argparse.Namespace) -> int:
         for choice in choices
     ]
     for case in cases[:MAX_CASES]:
-        show_case(console, case)
+        show_case(out, case)
         for adapter in loaded:
-            show_answer(console, case, adapter)
+            show_answer(out, case, adapter)
     if len(cases) > MAX_CASES:
-        console.print(f"… and {len(cases) - MAX_CASES} more cases")
+        out.print(f"… and {len(cases) - MAX_CASES} more cases")
     return 0

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lossproof.adapter import ALL_DTYPES
-from lossproof.cli.arguments import add_adapter, add_dtypes, add_functions, add_isolation, seconds
+from lossproof.cli.arguments import add_adapter, add_dtypes, add_functions, add_isolation, path, seconds, seed
+from lossproof.cli.output import say
 from lossproof.core.functions import FUNCTIONS
 from lossproof.core.text import display, require
 from lossproof.errors import LossproofError
@@ -33,9 +34,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--seconds", "-s", type=seconds, default=60.0, metavar="S", help="how long to search (default: 60)"
     )
     add_isolation(parser, "every one", None, "60, or a quarter of --seconds if that is less")
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="first seed (default: 0)")
+    parser.add_argument("--seed", type=seed, default=0, metavar="N", help="first seed (default: 0)")
     parser.add_argument(
-        "--out", "-o", type=Path, default=Path("lossproof-fuzz"), metavar="DIR",
+        "--out", "-o", type=path, default=Path("lossproof-fuzz"), metavar="DIR",
         help="where cases are written (default: lossproof-fuzz)",
     )  # fmt: skip
     parser.add_argument(
@@ -84,7 +85,7 @@ def _search(options: argparse.Namespace, loaded: Loaded) -> int:
             options.dtype or ALL_DTYPES,
             recommended=options.recommended,
             seed=options.seed,
-            progress=lambda: update(round(time.perf_counter() - start), round(options.seconds)),
+            progress=lambda: update(round(time.perf_counter() - start), round(min(options.seconds, 1e9))),
         )
         if not search.functions or not search.dtypes:
             raise LossproofError(f"{loaded.info.name} has nothing of what --function and --dtype name")
@@ -93,11 +94,11 @@ def _search(options: argparse.Namespace, loaded: Loaded) -> int:
             signature = finding.signature
             known_as = f" [recorded: {finding.deviation}]" if finding.deviation else ""
             new, recorded = new + (not known_as), recorded + bool(known_as)
-            print(f"{display(path)}: {signature.clause} {finding.dtype} {signature.output}: "
-                  f"{finding.message}{known_as}", flush=True)  # fmt: skip
+            say(f"{display(path)}: {signature.clause} {finding.dtype} {signature.output}: "
+                  f"{finding.message}{known_as}")  # fmt: skip
     done = search.statistics
     elapsed = max(done.seconds, 1e-9)
-    print(
+    say(
         f"{loaded.info.name} {loaded.info.version}: {done.cases} cases, {done.laws} laws in {elapsed:.0f} s "
         f"({done.cases / elapsed:.0f} cases/s; oracle {done.oracle / elapsed:.0%}, "
         f"backend {done.backend / elapsed:.0%} of the time, the rest draws and judges): "

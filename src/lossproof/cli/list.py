@@ -8,6 +8,8 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from lossproof.cli.output import say, write
+from lossproof.core.escape import visible
 from lossproof.core.text import counted, suggest
 from lossproof.errors import LossproofError
 
@@ -47,9 +49,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(options: argparse.Namespace) -> int:
     """Print what is found, kind by kind, each with what to type next."""
-    from rich.console import Console
-
     from lossproof.cli.catalogue import entries, search
+    from lossproof.cli.terminal import console
 
     kinds = list(dict.fromkeys(options.kinds or KINDS))
     every = list(entries(kinds))
@@ -60,14 +61,14 @@ def main(options: argparse.Namespace) -> int:
         raise LossproofError(f"nothing matches {asked!r}{suggest(asked, ids)} among {', '.join(kinds)}")
     if options.json:
         rows = [{"kind": e.kind, "id": e.id, "text": e.text, "then": e.then} for e in found]
-        print(json.dumps(rows, indent=1, ensure_ascii=False))
+        write(json.dumps(rows, indent=1))
         return 0
-    console = Console(highlight=False)
+    out = console()
     limit = None if options.kinds else MAX_LISTED
     for kind in kinds:
         own = [entry for entry in found if entry.kind == kind]
         if own:
-            _show(console, kind, own, limit, options.words)
+            _show(out, kind, own, limit, options.words)
     return 0
 
 
@@ -85,12 +86,12 @@ def _show(
         table.add_column(no_wrap=True, style="cyan", min_width=min(width, 50))
         table.add_column()
         for entry in shown:
-            table.add_row(Text(entry.id), Text(entry.text))
+            table.add_row(Text(visible(entry.id)), Text(visible(entry.text)))
         console.print(table)
     else:
         # Whole lines, for grep.
         for entry in shown:
-            print(f"  {entry.id:{width}}  {entry.text}")
+            say(f"  {entry.id:{width}}  {entry.text}")
     if len(shown) < len(found):
         again = " ".join(["lossproof list", f"--{kind}", *words])
         console.print(Text(f"  … and {len(found) - len(shown)} more: {again}", style="dim"))

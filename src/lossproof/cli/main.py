@@ -12,6 +12,8 @@ from importlib import import_module
 from typing import NamedTuple, NoReturn
 
 from lossproof.cli import shell
+from lossproof.cli.output import say
+from lossproof.core.escape import visible
 from lossproof.errors import LossproofError
 
 
@@ -61,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             status = end.code if isinstance(end.code, int) else 2
     if output.failure is None:
         return status
-    print(f"lossproof: standard output: cannot be written: {output.failure}", file=sys.stderr)
+    say(f"lossproof: standard output: cannot be written: {output.failure}", error=True)
     return 2
 
 
@@ -75,12 +77,12 @@ def _run(words: Sequence[str]) -> int:
     except OSError as error:
         message = f"{error.filename}: {error.strerror}" if error.filename else str(error)
     except shell.Terminated as signal:
-        print("lossproof: terminated", file=sys.stderr)
+        say("lossproof: terminated", error=True)
         return signal.status
     except KeyboardInterrupt:
-        print("lossproof: interrupted", file=sys.stderr)
+        say("lossproof: interrupted", error=True)
         return 130
-    print(f"lossproof: {message}", file=sys.stderr)
+    say(f"lossproof: {message}", error=True)
     return 2
 
 
@@ -90,18 +92,25 @@ def command() -> NoReturn:
     left = [thread for thread in threading.enumerate() if not thread.daemon]
     if left == [threading.main_thread()]:
         sys.exit(status)
-    print(f"lossproof: not waiting for {len(left) - 1} threads that an adapter left", file=sys.stderr)
+    say(f"lossproof: not waiting for {len(left) - 1} threads that an adapter left", error=True)
     with suppress(OSError, ValueError):
         sys.stdout.flush()
         sys.stderr.flush()
     os._exit(status)
 
 
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong with a command line, whatever stands in it."""
+
+    def error(self, message: str) -> NoReturn:
+        super().error(visible(message))
+
+
 def build_parser(wanted: Container[str]) -> argparse.ArgumentParser:
     """The parser of all commands; only those ``wanted`` get their arguments, for which they are imported."""
     from lossproof import __version__
 
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="lossproof",
         description="Conformance test suite and specification for neural-network loss functions.",
     )

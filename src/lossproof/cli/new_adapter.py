@@ -6,6 +6,7 @@ import argparse
 import re
 from pathlib import Path
 
+from lossproof.cli.output import say
 from lossproof.errors import LossproofError
 
 DESCRIPTION = "Write NAME_adapter.py to the working folder: an adapter, every function in comments."
@@ -31,5 +32,5 @@ def main(options: argparse.Namespace) -> int:
         write(path, skeleton(name, str(path)), new=True)
     except FileExistsError:
         raise LossproofError(f"{path} is there already; remove it or choose another name") from None
-    print(f"{path} is written. Fill in a function, then: lossproof run --adapter {path}")
+    say(f"{path} is written. Fill in a function, then: lossproof run --adapter {path}")
     return 0

@@ -7,6 +7,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from lossproof.cli.arguments import path
+from lossproof.cli.output import say
 from lossproof.errors import LossproofError
 
 DESCRIPTION = (
@@ -17,9 +19,9 @@ DESCRIPTION = (
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "results", nargs="+", type=Path, metavar="FILE", help="results and timings, or folders of them"
+        "results", nargs="+", type=path, metavar="FILE", help="results and timings, or folders of them"
     )
-    parser.add_argument("--out", "-o", type=Path, required=True, metavar="DIR", help="where the site goes")
+    parser.add_argument("--out", "-o", type=path, required=True, metavar="DIR", help="where the site goes")
     parser.add_argument("--title", default="lossproof", help="the title of its pages")
 
 
@@ -37,7 +39,7 @@ def main(options: argparse.Namespace) -> int:
     write_site(site, options.out)
     records = sum(len(site.records.of(column)) for column in site.columns)
     size = sum(file.stat().st_size for file in options.out.rglob("*") if file.is_file())
-    print(
+    say(
         f"{options.out / 'index.html'}: {len(site.columns)} backends, {records} results, "
         f"{size / 2**20:.1f} MiB in {time.perf_counter() - start:.1f} s"
     )
@@ -47,9 +49,9 @@ def main(options: argparse.Namespace) -> int:
 def _files(paths: Sequence[Path]) -> list[Path]:
     """The paths, a folder being the JSON files in it."""
     files: list[Path] = []
-    for path in paths:
-        found = sorted(path.glob("*.json")) if path.is_dir() else [path]
+    for given in paths:
+        found = sorted(given.glob("*.json")) if given.is_dir() else [given]
         if not found:
-            raise LossproofError(f"{path}: there is no .json file in this folder")
+            raise LossproofError(f"{given}: there is no .json file in this folder")
         files += found
     return files

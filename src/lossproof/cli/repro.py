@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from lossproof.cli.arguments import add_adapter, add_case
+from lossproof.cli.output import write
 from lossproof.errors import LossproofError
 
 
@@ -39,7 +40,7 @@ def main(options: argparse.Namespace) -> int:
     if dtype not in case.dtypes:
         raise LossproofError(f"{case.id} is not for {dtype}, but for {', '.join(case.dtypes)}")
     try:
-        print(reproduce(case, loaded.adapter, dtype, full=options.full), end="")
+        write(reproduce(case, loaded.adapter, dtype, full=options.full).removesuffix("\n"))
     finally:
         if isinstance(loaded.adapter, RemoteAdapter):
             loaded.adapter.close()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -19,8 +18,10 @@ from lossproof.cli.arguments import (
     add_functions,
     add_isolation,
     add_thorough,
-    positive,
+    path,
+    processes,
 )
+from lossproof.cli.output import say
 from lossproof.core.files import check_writable
 from lossproof.core.text import counted
 from lossproof.errors import LossproofError
@@ -44,24 +45,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_functions(parser)
     add_dtypes(parser)
     add_thorough(parser)
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write all results as JSON")
+    parser.add_argument("--json", type=path, metavar="FILE", help="write all results as JSON")
     parser.add_argument(
-        "--results", type=Path, metavar="DIR",
+        "--results", type=path, metavar="DIR",
         help="write or renew a small file for each adapter and version, from which a site is built",
     )  # fmt: skip
     parser.add_argument(
         "--resume", action="store_true",
         help="complete the --json FILE of a run that was interrupted or killed",
     )  # fmt: skip
-    parser.add_argument("--junit", type=Path, metavar="FILE", help="write results as JUnit XML")
-    parser.add_argument("--badge", type=Path, metavar="FILE", help="write the conformance figure as SVG")
+    parser.add_argument("--junit", type=path, metavar="FILE", help="write results as JUnit XML")
+    parser.add_argument("--badge", type=path, metavar="FILE", help="write the conformance figure as SVG")
     parser.add_argument(
         "--fail-on", default="fail", metavar="LEVEL", choices=tuple(LEVELS),
         help="what makes the exit status 1: never, crash (and timeouts), fail (the default; errors, too), "
         "deviation, below, unsupported, skipped; each level includes those before it",
     )  # fmt: skip
     parser.add_argument(
-        "--baseline", type=Path, metavar="FILE",
+        "--baseline", type=path, metavar="FILE",
         help="results (--json) of an earlier run: fail only on what got worse since",
     )  # fmt: skip
     amount = parser.add_mutually_exclusive_group()
@@ -75,7 +76,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     add_isolation(parser, "every one that is not built in", 60.0, "60")
     parser.add_argument(
-        "--jobs", "-j", type=positive, default=1, metavar="N",
+        "--jobs", "-j", type=processes, default=1, metavar="N",
         help="spread each adapter's cases over N processes (default: 1, in this one)",
     )  # fmt: skip
 
@@ -111,14 +112,14 @@ def main(options: argparse.Namespace) -> int:
             if journal is not None:
                 journal.close(complete)
                 for why, number in journal.outdated.items():
-                    print(f"lossproof: {counted(number, 'earlier result')} made anew: {why}", file=sys.stderr)
+                    say(f"lossproof: {counted(number, 'earlier result')} made anew: {why}", error=True)
     if any(tally.failures for _, tally in tallies):
         return 1
     # What was asked for and gave nothing to judge does not conform.
     silent = [info.name for info, tally in tallies if not tally.judged]
     nothing = len(silent) == len(tallies) or (bool(options.adapter) and bool(silent))
     if nothing and options.fail_on != "never":
-        print(f"lossproof: nothing was judged of {', '.join(silent) or 'any backend'}", file=sys.stderr)
+        say(f"lossproof: nothing was judged of {', '.join(silent) or 'any backend'}", error=True)
         return 1
     return 0
 
@@ -126,11 +127,16 @@ def main(options: argparse.Namespace) -> int:
 def _run(
     options: argparse.Namespace, session: Session, gate: Gate, journal: Journal | None, start: float
 ) -> list[tuple[AdapterInfo, Tally]]:
-    from rich.console import Console
+    from lossproof.cli.terminal import (
+        MAX_LISTED,
+        console,
+        progress,
+        show_adapter,
+        show_quiet,
+        show_summary,
+    )
 
-    from lossproof.cli.terminal import MAX_LISTED, progress, show_adapter, show_quiet, show_summary
-
-    console = Console(width=None if sys.stdout.isatty() else 120)
+    out = console(120)
     if journal is not None:
         for loaded in session.adapters:
             journal.begin(loaded)
@@ -149,16 +155,16 @@ def _run(
                     tally.add(rows)
                     update(number, session.pairs)
             if not options.quiet:
-                show_adapter(console, loaded.info, tally)
+                show_adapter(out, loaded.info, tally)
     except KeyboardInterrupt:
         # An interrupted run keeps what it has.
         _write_files(options, session, tallies, journal, gate)
         if options.json:
             outputs = sum(tally.outputs for _, tally in tallies)
-            print(
+            say(
                 f"lossproof: {outputs} outputs so far are in {options.json}; "
                 "the same command with --resume completes it",
-                file=sys.stderr,
+                error=True,
             )
         raise
     _write_files(options, session, tallies, journal, gate)
@@ -166,9 +172,9 @@ def _run(
         _renew_folder(options, session, journal)
     elapsed = time.perf_counter() - start
     if options.quiet:
-        show_quiet(console, tallies, elapsed, _left_out(session))
+        show_quiet(out, tallies, elapsed, _left_out(session))
     else:
-        show_summary(console, tallies, session.cases.count(options.dtype), elapsed, _left_out(session))
+        show_summary(out, tallies, session.cases.count(options.dtype), elapsed, _left_out(session))
     return tallies
 
 

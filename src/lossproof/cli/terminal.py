@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
-from rich.console import Console
-from rich.markup import escape
+from rich.console import Console, ConsoleOptions, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
+from lossproof.core.escape import visible
 from lossproof.core.text import counted
 from lossproof.core.verdicts import Verdict
 from lossproof.registry.loaded import AdapterInfo
@@ -31,29 +33,58 @@ STYLES = {
 MAX_LISTED = 50
 
 
+class _Console(Console):
+    """Prints texts as they are: none is markup, and none holds what a terminal would obey."""
+
+    def __init__(self, *, width: int | None = None, error: bool = False) -> None:
+        super().__init__(width=width, stderr=error, markup=False, emoji=False, highlight=False)
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        for text, style, control in super().render(renderable, options):
+            yield Segment(text if control else visible(text, lines=True), style, control)
+
+
+def console(width: int | None = None) -> Console:
+    """Standard output; ``width`` is for where that is no terminal, which knows its own."""
+    return _Console(width=None if sys.stdout.isatty() else width)
+
+
 @contextmanager
 def progress(label: str, quiet: bool = False) -> Iterator[Callable[[int, int], None]]:
     """A progress bar on standard error, where that is a terminal and no quiet is asked for."""
-    console = Console(stderr=True)
+    console = _Console(error=True)
     if quiet or not console.is_terminal:
         yield lambda done, total: None
         return
     columns = (
-        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
+        TextColumn("{task.description}", markup=False),
+        BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
     )  # fmt: skip
     with Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task(label, total=None)
+        task = bar.add_task(visible(label), total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+@contextmanager
+def status(label: str) -> Iterator[Callable[[str], None]]:
+    """A line on standard error that says what is being done, where that is a terminal."""
+    with _Console(error=True).status(visible(label)) as line:
+        yield lambda text: line.update(visible(text))
+
+
+def title(info: AdapterInfo) -> Text:
+    """What an adapter is, on one line."""
+    text = f"{info.name}  ({info.backend} {info.version}, {info.device})"
+    return Text(visible(text), style="bold")
 
 
 def show_adapter(console: Console, info: AdapterInfo, tally: Tally) -> None:
     """The table of one backend: functions against verdicts, then what is wrong."""
     if info.skipped is not None:
-        console.print(Text(f"{info.name}: skipped, {info.skipped}", style="dim"))
+        console.print(Text(visible(f"{info.name}: skipped, {info.skipped}"), style="dim"))
         return
     console.print()
-    title = f"{info.name}  ({info.backend} {info.version}, {info.device})"
-    console.print(Text(title, style="bold"))
+    console.print(title(info))
     seen = tally.verdicts
     verdicts = [v for v in Verdict if seen[v]]
     table = Table(box=None, pad_edge=False, header_style="dim")
@@ -74,11 +105,12 @@ def show_adapter(console: Console, info: AdapterInfo, tally: Tally) -> None:
 
 def _list_records(console: Console, tally: Tally) -> None:
     for record in tally.listed:
-        console.print(
-            f"[{STYLES[record.verdict]}]{record.verdict:>11}[/]  {escape(record.case)} "
-            f"{record.dtype} {record.output}  [dim]({record.clause})[/] {escape(record.message)}",
-            highlight=False, soft_wrap=True,
+        line = Text.assemble(
+            (f"{record.verdict:>11}", STYLES[record.verdict]),
+            f"  {record.case} {record.dtype} {record.output}  ", (f"({record.clause})", "dim"),
+            f" {visible(record.message)}",
         )  # fmt: skip
+        console.print(line, soft_wrap=True)
     if tally.limit is not None and tally.failures > tally.limit:
         console.print(f"… and {tally.failures - tally.limit} more; --verbose or --json shows them all")
 
@@ -94,7 +126,8 @@ def show_summary(
     console.print()
     for info, tally in tallies:
         if info.skipped is None:
-            console.print(Text.assemble(f"{info.name}: ", _outcome(tally), (f"  ({tally.remarks})", "dim")))
+            name = visible(info.name)
+            console.print(Text.assemble(f"{name}: ", _outcome(tally), (f"  ({tally.remarks})", "dim")))
             for line in tally.choices.lines():
                 console.print(Text(f"  makes the choice {line}", "cyan"), soft_wrap=True)
     outputs = sum(tally.outputs for _, tally in tallies)
@@ -103,7 +136,7 @@ def show_summary(
         style="dim",
     )
     if left_out:
-        console.print(left_out, style="dim", highlight=False)
+        console.print(left_out, style="dim")
 
 
 def show_quiet(
@@ -113,11 +146,11 @@ def show_quiet(
     parts: list[Text] = []
     for info, tally in tallies:
         if tally.listed:
-            console.print(Text(info.name, style="bold"))
+            console.print(Text(visible(info.name), style="bold"))
             _list_records(console, tally)
         if tally.outputs:
-            outcome = _outcome(tally) if info.skipped is None else Text(f"skipped, {info.skipped}", "yellow")
-            parts += [Text(f"{info.name}: "), outcome, Text("; ")]
+            absent = None if info.skipped is None else Text(visible(f"skipped, {info.skipped}"), "yellow")
+            parts += [Text(f"{visible(info.name)}: "), absent or _outcome(tally), Text("; ")]
     outputs = sum(tally.outputs for _, tally in tallies)
     rest = f" ({left_out})" if left_out else ""
     end = Text(f"{counted(outputs, 'output')} in {seconds:.1f} s{rest}", style="dim")

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import msgspec
 import numpy as np
 
+from lossproof.core.escape import utf8
 from lossproof.core.form import choose, convert, messages
 from lossproof.core.misfit import Misfit, explain
 from lossproof.errors import InputError
@@ -88,7 +89,7 @@ def load(path: Path, form: type[T]) -> T:
 
 
 def encode(value: Any) -> bytes:
-    """JSON on one line; infinities and NaN are null, and half a character that UTF-8 cannot say is ``?``."""
+    """JSON on one line; infinities and NaN are null, half a character that UTF-8 cannot say is an escape."""
     try:
         return msgspec.json.encode(value, enc_hook=_number)
     except UnicodeEncodeError:  # the text of an exception, or the name of a file
@@ -104,7 +105,7 @@ def _number(value: Any) -> Any:
 
 def _encodable(value: Any) -> Any:
     if isinstance(value, str):
-        return value.encode("utf-8", "replace").decode("utf-8")
+        return utf8(value)
     if isinstance(value, dict):
         return {_encodable(key): _encodable(item) for key, item in value.items()}
     return [_encodable(item) for item in value] if isinstance(value, (list, tuple)) else value

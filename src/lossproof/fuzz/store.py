@@ -14,6 +14,7 @@ import numpy as np
 from lossproof.case.inputs import is_description, not_representable
 from lossproof.case.model import Case
 from lossproof.case.read import load_file
+from lossproof.core import escape
 from lossproof.core.dtypes import FLOAT_TYPES, INTEGER_TYPES
 from lossproof.core.files import make_folder, write
 from lossproof.fuzz.search import Finding
@@ -58,7 +59,7 @@ def case_text(finding: Finding) -> Iterator[str]:
     yield f"    clause: {case.clause}"
     yield f"    level: {case.level}"
     why = f"{finding.dtype} {finding.signature.output}, {finding.message}"
-    yield f"    why: {_quoted(why)}"
+    yield f"    why: {escape.yaml(why)}"
     yield f"    dtypes: [{', '.join(_dtypes(case))}]"
     yield "    inputs:"
     for array in case.function.arrays:
@@ -136,7 +137,3 @@ def _plain(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     return str(list(value)) if isinstance(value, tuple) else str(value)
-
-
-def _quoted(text: str) -> str:
-    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'

@@ -68,13 +68,19 @@ def runs_apart(reference: str, isolate: bool | None) -> bool:
 
 def _command(reference: str) -> list[str] | None:
     """The words of a reference that is a command: several words, or the path of an executable."""
-    file = Path(file_and_class(reference)[0])
-    if reference in available_names() or (file.suffix == ".py" and (file.is_file() or " " not in reference)):
+    file = file_and_class(reference)[0]
+    if reference in available_names() or (
+        file.endswith(".py") and (os.path.isfile(file) or " " not in reference)
+    ):
         return None
     try:
         words = command_words(reference)
+        for word in words:
+            os.fsencode(word)
     except ValueError as error:
         raise LossproofError(f"adapter {reference!r}: {error}") from None
+    if "\0" in reference:
+        raise LossproofError(f"adapter {reference!r}: no command can hold a NUL")
     if len(words) > 1 or any(_is_program(word) for word in words):
         return words
     return None
@@ -97,4 +103,4 @@ def _remote(adapter: RemoteAdapter, deviations: list[Deviation], sources: str = 
 def _beside(files: list[Path]) -> list[Deviation]:
     """The deviations recorded beside the files that a command names."""
     listed = [file.with_name(f"{file.stem}.deviations.yaml") for file in files]
-    return [deviation for file in listed if file.is_file() for deviation in load_deviations(file)]
+    return [deviation for file in listed if os.path.isfile(file) for deviation in load_deviations(file)]

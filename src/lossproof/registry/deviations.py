@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Annotated, ClassVar
 
 import msgspec
-from packaging.specifiers import InvalidSpecifier, SpecifierSet
-from packaging.version import InvalidVersion, Version
+from packaging.specifiers import SpecifierSet
+from packaging.version import Version
 
 from lossproof.case import yaml as yamlio
 from lossproof.core.clauses import clauses
@@ -83,7 +83,7 @@ def is_range(versions: str) -> bool:
     """Whether it is a PEP 440 range, or ``any``."""
     try:
         SpecifierSet("" if versions == "any" else versions)
-    except InvalidSpecifier:
+    except ValueError:  # InvalidSpecifier, or more digits than Python reads
         return False
     return True
 
@@ -165,5 +165,5 @@ def _in_range(version: str, versions: str) -> bool:
     try:
         # A local part (2.13.0+cpu) names a build, not a release.
         return Version(Version(version).public) in SpecifierSet(versions, prereleases=True)
-    except InvalidVersion:
+    except ValueError:  # InvalidVersion, or more digits than Python reads
         return False

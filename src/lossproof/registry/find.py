@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import inspect
+import os
 import re
 import sys
 import traceback
@@ -112,7 +113,7 @@ def find_adapter(reference: str) -> Loaded:
     elif class_name:
         module = _import_module(path_text, reference, guest)
     else:
-        file = f"; for the file of this name write ./{reference}" if Path(reference).is_file() else ""
+        file = f"; for the file of this name write ./{reference}" if os.path.isfile(reference) else ""
         raise LossproofError(
             f"unknown adapter {reference!r}{suggest(reference, available_names())}{file}; there are "
             f"{', '.join(available_names())}, or give path/to/file.py, package.module:Class or a command"
@@ -174,7 +175,7 @@ def _fails_to_import(name: str, module: str, error: Exception) -> LossproofError
 
 
 def _import_file(path: Path, guest: Guest) -> ModuleType:
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise LossproofError(f"{path}: no such adapter file")
     if path.resolve().parent == folder("adapters"):
         # Lossproof's own import each other: they are modules of a package wherever they are named.

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from lossproof.core.escape import visible
+
 WIDTH = 106  # with an indentation in front of it
 
 
@@ -41,7 +43,8 @@ def sentence(text: str) -> str:
 
 def module_source(source: str) -> str:
     """A string literal that holds a module's source, readable unless the source forbids it."""
-    if "'''" in source or "\r" in source or not source.endswith("\n"):
+    plain = visible(source, lines=True) == source
+    if "'''" in source or not plain or not source.endswith("\n"):
         return repr(source)
     return f"r'''{source}'''"
 

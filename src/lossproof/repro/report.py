@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from lossproof.case.expected import DocumentedChoice, Expected, Sketch, Tolerance, Variant
+from lossproof.core.escape import visible
 from lossproof.core.verdicts import RIGHT, Verdict
 from lossproof.engine.answer import Answer
 from lossproof.engine.verdict import judge_outputs
@@ -39,7 +40,7 @@ def report(
         verdict, variant, comparison = judged[output]
         found.append(verdict)
         name = f"{verdict} ({variant})" if variant else str(verdict)
-        print(f"{output}: {name}" + (f": {comparison.message}" if comparison.message else ""))
+        print(f"{output}: {name}" + (f": {visible(comparison.message)}" if comparison.message else ""))
         if output in answer.outputs:
             got = answer.outputs[output]
             if isinstance(due, Sketch) and got.shape == due.shape:

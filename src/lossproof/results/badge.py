@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from html import escape
 from pathlib import Path
 
+from lossproof.core.escape import html
 from lossproof.core.files import write
 from lossproof.core.verdicts import FAILURES, UNJUDGED, Verdict
 
@@ -52,7 +52,7 @@ def write_badge(path: Path, verdicts: Mapping[Verdict, int], label: str = "lossp
     label_length, text_length = 7 * len(label), 7 * len(text)
     left, right = label_length + 10, text_length + 10
     svg = _TEMPLATE.format(
-        width=left + right, left=left, right=right, colour=colour, label=escape(label), text=escape(text),
+        width=left + right, left=left, right=right, colour=colour, label=html(label), text=html(text),
         label_x=left / 2, text_x=left + right / 2, label_length=label_length, text_length=text_length,
     )  # fmt: skip
     write(path, svg)

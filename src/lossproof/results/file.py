@@ -16,6 +16,7 @@ from msgspec import UNSET, Meta, UnsetType
 from msgspec.structs import asdict
 
 from lossproof.core.dtypes import Dtype
+from lossproof.core.escape import visible
 from lossproof.core.files import replacing
 from lossproof.core.form import Form
 from lossproof.core.text import counted
@@ -180,9 +181,11 @@ class Results:
         for record in self.records:
             tallies.setdefault(record.adapter, Tally(Gate(), 0)).add([record])
         return "\n".join(
-            f"{name}: skipped, {absent[name]}"
-            if name in absent
-            else f"{name}: {tally.outcome}  ({tally.remarks})"
+            visible(
+                f"{name}: skipped, {absent[name]}"
+                if name in absent
+                else f"{name}: {tally.outcome}  ({tally.remarks})"
+            )
             for name, tally in tallies.items()
         )
 
@@ -205,6 +208,10 @@ def read_json(path: Path) -> Results:
     file = load(path, ResultsFile)
     if isinstance(file.results, UnsetType):
         return Results(file.environment, file.adapters, _unfolded(path, file))
+    for number, record in enumerate(file.results, 1):
+        if record.case.partition("/")[0] != record.function:
+            wrong = f"function {record.function!r} is not that of case {record.case!r}"
+            raise InputError(path, None, f"result {number}: {wrong}")
     return Results(file.environment, file.adapters, file.results)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Collection, Iterable
@@ -17,11 +18,16 @@ from lossproof.registry.loaded import AdapterInfo
 from lossproof.results.file import CasesSet, Results, environment, read_json
 from lossproof.results.summary import Summary, fold
 
+MAX_STEM = 120
+
 
 def file_name(info: AdapterInfo) -> str:
     """Adapter and version without its local part: ``torch-2.13.0.json`` for torch 2.13.0+cpu."""
     version = info.version.partition("+")[0]
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", f"{info.name}-{version}".strip("-")) + ".json"
+    stem = re.sub(r"[^A-Za-z0-9._-]+", "-", f"{info.name}-{version}".strip("-"))
+    if len(stem) > MAX_STEM:  # as much as any file system takes
+        stem = f"{stem[:MAX_STEM]}-{hashlib.sha256(stem.encode()).hexdigest()[:8]}"
+    return f"{stem}.json"
 
 
 def renew(

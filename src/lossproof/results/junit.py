@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from io import TextIOWrapper
@@ -11,6 +10,7 @@ from pathlib import Path
 from xml.sax.saxutils import XMLGenerator
 from xml.sax.xmlreader import AttributesImpl
 
+from lossproof.core.escape import xml as characters
 from lossproof.core.files import replacing
 from lossproof.core.verdicts import FAILURES, RIGHT, Verdict
 from lossproof.engine.record import Record
@@ -18,9 +18,6 @@ from lossproof.registry.loaded import AdapterInfo
 from lossproof.results.gate import Gate
 
 DEFAULT_GATE = Gate()
-
-# XML 1.0 has no way to write these characters.
-_FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def write_junit(
@@ -40,7 +37,7 @@ def write_junit(
         for info in adapters:
             counts = {tag: tags[info.name, tag] for tag in (None, "failure", "error", "skipped")}
             attributes = {
-                "name": _clean(info.name), "tests": str(sum(counts.values())),
+                "name": characters(info.name), "tests": str(sum(counts.values())),
                 "failures": str(counts["failure"]), "errors": str(counts["error"]),
                 "skipped": str(counts["skipped"]),
             }  # fmt: skip
@@ -56,17 +53,17 @@ def write_junit(
 
 def _write_test(xml: XMLGenerator, record: Record, tag: str | None) -> None:
     attributes = {
-        "classname": _clean(f"{record.adapter}.{record.function}"),
-        "name": _clean(f"{record.case}[{record.dtype}-{record.output}]"),
+        "classname": characters(f"{record.adapter}.{record.function}"),
+        "name": characters(f"{record.case}[{record.dtype}-{record.output}]"),
     }
     xml.startElement("testcase", AttributesImpl(attributes))
-    message = _clean(f"{record.verdict}: {record.message}")
+    message = characters(f"{record.verdict}: {record.message}")
     if tag == "skipped":
         xml.startElement(tag, AttributesImpl({"message": message}))
         xml.endElement(tag)
     elif tag is not None:
         xml.startElement(tag, AttributesImpl({"type": str(record.verdict), "message": message}))
-        xml.characters(_clean(f"{record.clause}: {record.message}"))
+        xml.characters(characters(f"{record.clause}: {record.message}"))
         xml.endElement(tag)
     xml.endElement("testcase")
 
@@ -75,7 +72,3 @@ def _tag(record: Record, gate: Gate) -> str | None:
     if gate.fails(record):
         return "error" if record.verdict in FAILURES - {Verdict.FAIL} else "failure"
     return None if record.verdict in RIGHT else "skipped"
-
-
-def _clean(text: str) -> str:
-    return _FORBIDDEN.sub("�", text)

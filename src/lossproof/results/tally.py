@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from lossproof.core.escape import visible
 from lossproof.core.text import counted, shortened
 from lossproof.core.verdicts import FAILURES, RIGHT, UNJUDGED, Verdict
 from lossproof.engine.record import Record
@@ -91,7 +92,7 @@ class Tally:
         parts = [whole if self.judged == self.outputs else f"{self.judged} of {whole}"]
         parts += [f"{counts[v]} {v}" for v in (Verdict.DEVIATION, Verdict.BELOW) if counts[v]]
         if self.judged and counts[Verdict.UNSUPPORTED]:
-            shown = [shortened(reason) for reason, _ in self.reasons.most_common(MAX_REASONS)]
+            shown = [shortened(visible(reason)) for reason, _ in self.reasons.most_common(MAX_REASONS)]
             more = len(self.reasons) - len(shown)
             parts.append(
                 "; ".join(["unsupported: " + shown[0], *shown[1:], *([f"{more} more"] if more else [])])

@@ -9,6 +9,9 @@ from dataclasses import dataclass
 
 import matplotlib as mpl
 
+from lossproof.core.escape import html, visible
+from lossproof.core.text import shortened
+
 mpl.use("svg")
 import matplotlib.pyplot as plt
 
@@ -46,7 +49,7 @@ def bar_chart(title: str, bars: Sequence[Bar], limit: float | None, salt: str = 
                 [1e3 * bar.median for bar in rows],
                 height=height * 0.9,
                 color=_COLOURS[number % 2],
-                label=name,
+                label=_plain(name),
                 xerr=[
                     [1e3 * (bar.median - bar.low) for bar in rows],
                     [1e3 * (bar.high - bar.median) for bar in rows],
@@ -55,7 +58,8 @@ def bar_chart(title: str, bars: Sequence[Bar], limit: float | None, salt: str = 
             )
         if limit:
             axes.axvline(1e3 * limit, color="#777777", linestyle="--", linewidth=1, label="copy bandwidth")
-        axes.set_yticks([i + height * (len(series) - 1) / 2 for i in range(len(labels))], labels)
+        places = [i + height * (len(series) - 1) / 2 for i in range(len(labels))]
+        axes.set_yticks(places, list(map(_plain, labels)))
         axes.invert_yaxis()
         axes.set_xscale("log")
         axes.set_xlabel("milliseconds, median and quartiles (logarithmic)")
@@ -68,14 +72,17 @@ def bar_chart(title: str, bars: Sequence[Bar], limit: float | None, salt: str = 
     return _for_page(buffer.getvalue(), title)
 
 
-def _for_page(svg: str, title: str) -> str:
-    from html import escape
+def _plain(text: str) -> str:
+    """A label; what stands between two dollar signs would be mathematics."""
+    return shortened(visible(text)).replace("$", r"\$")
 
+
+def _for_page(svg: str, title: str) -> str:
     svg = svg[svg.index("<svg") :]
     # Every chart has a figure_1; only what is referred to needs its id.
     used = set(re.findall(r'(?:href="#|url\(#)([^")]+)', svg))
     svg = re.sub(r' id="([^"]+)"', lambda found: found[0] if found[1] in used else "", svg)
     svg = re.sub(r"#000000|black", "currentColor", svg)
     # Text is drawn black unless it says otherwise.
-    svg = svg.replace("<svg ", f'<svg role="img" aria-label="{escape(title)}" fill="currentColor" ', 1)
+    svg = svg.replace("<svg ", f'<svg role="img" aria-label="{html(title)}" fill="currentColor" ', 1)
     return re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.S)

@@ -10,6 +10,7 @@ from tempfile import TemporaryFile
 from typing import IO, Any
 
 from lossproof.core.dtypes import FLOAT_TYPES
+from lossproof.core.escape import visible
 from lossproof.core.verdicts import Verdict
 from lossproof.results.disk import Database
 from lossproof.site.model import SYMBOLS, Site
@@ -37,7 +38,7 @@ def write_data(site: Site, file: IO[bytes]) -> None:
                 row = (
                     place, number, numbers["dtypes"][r.dtype],
                     numbers["outputs"].setdefault(r.output, len(numbers["outputs"])), verdicts[r.verdict],
-                    texts.number(r.variant or r.message),
+                    texts.number(visible(r.variant or r.message)),
                     None if r.error_ulp is None else float(f"{r.error_ulp:.3g}"),
                     float(f"{share(r.share_used):.2g}") if r.share_used else None,
                     numbers["clauses"][r.clause],

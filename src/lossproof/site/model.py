@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from msgspec import UNSET, Raw, UnsetType
-from packaging.version import InvalidVersion, Version
+from packaging.version import Version
 
 from lossproof.bench.timings import Timings, read
 from lossproof.case.model import Case
@@ -197,5 +197,5 @@ def version_key(text: str) -> tuple[int, Any]:
     """Sorts versions; what is none comes first, by its text."""
     try:
         return 1, Version(text)
-    except InvalidVersion:
+    except ValueError:  # InvalidVersion, or more digits than Python reads
         return 0, text

@@ -25,6 +25,7 @@ from lossproof.case.inputs import is_description
 from lossproof.case.model import Case
 from lossproof.core import files
 from lossproof.core.clauses import clauses
+from lossproof.core.escape import visible
 from lossproof.core.files import make_folder, replacing
 from lossproof.core.functions import FUNCTIONS
 from lossproof.core.resources import folder
@@ -88,7 +89,9 @@ def write_site(site: Site, out: Path) -> None:
 def _environment(site: Site) -> jinja2.Environment:
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_HERE / "templates"),
-        autoescape=True,  # names, messages and texts of cases come from anyone
+        # Names, messages and texts of cases come from anyone.
+        autoescape=True,
+        finalize=_finished,
         trim_blocks=True,
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
@@ -115,6 +118,11 @@ def _environment(site: Site) -> jinja2.Environment:
         remarks=lambda outcome, column: remarks(site, column, outcome),
     )
     return environment
+
+
+def _finished(value: Any) -> Any:
+    """What a template shows; text gets its marks escaped after it."""
+    return visible(value, lines=True) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 def kind_of(verdict: Verdict | None) -> str:

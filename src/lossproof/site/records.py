@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
+from lossproof.core.escape import visible
 from lossproof.core.validate import decode, encode
 from lossproof.core.verdicts import Verdict
 from lossproof.engine.record import Record
@@ -25,7 +26,7 @@ class Column:
     @property
     def label(self) -> str:
         place = "" if self.device in ("", "cpu") else f" on {self.device}"
-        return f"{self.name} {self.version}{place}".strip()
+        return visible(f"{self.name} {self.version}{place}".strip())
 
 
 @dataclass(frozen=True)
