@@ -63,7 +63,7 @@ from lossproof.adapters.numpy import NumpyAdapter
 
 class Odd(NumpyAdapter):
     name = "odd"
-    dtypes = ["float64", "float32", "float8"]
+    dtypes = ["float64", "float32"]
 
     def now(self):
         return KINDS[Path(__file__).with_suffix(".kind").read_text("utf-8")]()
