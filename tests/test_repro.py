@@ -37,7 +37,7 @@ from lossproof.repro import embed, literal
 from lossproof.repro.expression import expression
 from lossproof.repro.full import full_script
 from lossproof.repro.script import reproduce
-from lossproof.repro.short import MAX_LINES, short_script
+from lossproof.repro.short import short_script
 from tests.own_cases import quick_cases
 from tests.reproduction import Outcome, compare, run_script
 
@@ -350,57 +350,7 @@ def test_a_script_runs_where_lossproof_is_not(
 
 # -- texts -------------------------------------------------------------------------------------
 
-HOSTILE = [
-    '"""; import os; os.abort()  # ',
-    "'''; import os; os.abort()  # ",
-    'ends with a quote"',
-    "ends with a backslash\\",
-    "\\",
-    '\\"""',
-    r"\N{NO SUCH NAME} \u12 \x \777 \mathcal{N}",
-    "line\nbreak\r\nand\rreturn\x0bvertical\x0cfeed\x1c\x85\u2028\u2029end",
-    "# coding: utf-7\n# -*- coding: rot13 -*-",
-    "coding: latin-1",
-    "NUL \x00 and \x1b[31m",
-    "a lone \ud800 surrogate \udfff",
-    "right-to-left \u202e override, zero \u200b width",
-    "{braces} {0} {name!r} %s %(name)s",
-    "Grüße, 損失 ∑ 😀",
-    " ",
-    "x" * 500,
-    ("word " * 60).strip(),
-]
-
-
-@pytest.mark.parametrize("text", HOSTILE, ids=range(len(HOSTILE)))
-@pytest.mark.parametrize("full", [False, True], ids=["short", "full"])
-def test_a_text_stays_a_text(text: str, full: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    adapter = load_adapter("torch").adapter
-    if adapter is None:
-        pytest.skip("torch is not installed")
-    monkeypatch.setattr(type(adapter), "version", text)
-    monkeypatch.setattr(type(adapter), "backend", text)
-    monkeypatch.setattr(type(adapter), "device", text)
-    case = replace(CASES["sigmoid/ordinary/zero"], why=text, id=text, clause="SG-1")
-    script = reproduce(case, adapter, "float32", full=full)
-    assert full or len(text) > 200 or script.count("\n") <= MAX_LINES
-    path = tmp_path / "script.py"
-    path.write_bytes(script.encode("utf-8"))  # fails for a surrogate
-    assert script.isprintable() or set(filter(lambda c: not c.isprintable(), script)) == {"\n"}
-    # Read from the file, as Python does: encoding, line ends and all.
-    tree = ast.parse(path.read_bytes())
-    assert isinstance(tree.body[0], ast.Expr)
-    doc = ast.get_docstring(tree, clean=False)
-    assert doc is not None and " ".join(text.split()) in " ".join(doc.split())
-    assert [type(node) for node in tree.body] == [type(node) for node in plain_tree(full).body]
-    code, printed = run_script(script)
-    assert code == 0 and ("value: right" in printed or "value: pass" in printed), printed
-
-
-def plain_tree(full: bool) -> ast.Module:
-    adapter = load_adapter("torch").adapter
-    assert adapter is not None
-    return ast.parse(reproduce(CASES["sigmoid/ordinary/zero"], adapter, "float32", full=full))
+# What others wrote is tried in tests/test_hostile.py.
 
 
 def test_a_source_is_copied_character_by_character() -> None:

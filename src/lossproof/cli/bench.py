@@ -7,6 +7,7 @@ import os
 from typing import TYPE_CHECKING
 
 from lossproof.cli.arguments import add_adapters, add_dtypes, path, positive, seconds
+from lossproof.core.text import shortened
 from lossproof.errors import LossproofError
 from lossproof.registry.choice import Choice
 
@@ -105,9 +106,9 @@ def _plan(options: argparse.Namespace) -> Plan:
     try:
         counts = [every if text == "all" else int(text) for text in options.threads.split(",")]
     except ValueError:
-        raise LossproofError(f"--threads {options.threads!r} must be like 1,all") from None
+        raise LossproofError(f"--threads {shortened(options.threads)!r} must be like 1,all") from None
     if not all(0 < count <= every for count in counts):
-        raise LossproofError(f"--threads {options.threads!r}: there are {every} cores")
+        raise LossproofError(f"--threads {shortened(options.threads)!r}: there are {every} cores")
     return Plan(
         options.adapter or [Choice(name) for name in available_names()],
         chosen,

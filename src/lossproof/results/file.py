@@ -19,7 +19,7 @@ from lossproof.core.dtypes import Dtype
 from lossproof.core.escape import visible
 from lossproof.core.files import replacing
 from lossproof.core.form import Form
-from lossproof.core.text import counted
+from lossproof.core.text import counted, shortened
 from lossproof.core.validate import encode, load
 from lossproof.core.verdicts import FAILURES, UNJUDGED
 from lossproof.engine.record import Record
@@ -206,6 +206,10 @@ def read_json(path: Path) -> Results:
         InputError: it cannot be read or is no results file; the message says what is wrong.
     """
     file = load(path, ResultsFile)
+    cases = file.environment.get("cases", "thorough")
+    if cases not in get_args(CasesSet):
+        allowed, given = ", ".join(get_args(CasesSet)), shortened(repr(cases))
+        raise InputError(path, None, f"environment: cases must be one of {allowed}, not {given}")
     if isinstance(file.results, UnsetType):
         return Results(file.environment, file.adapters, _unfolded(path, file))
     for number, record in enumerate(file.results, 1):
