@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from lossproof.core.files import write
+from lossproof.core.validate import encode
 from lossproof.engine.record import Record
 from lossproof.errors import InputError
 from lossproof.registry.loaded import AdapterInfo
@@ -110,7 +111,8 @@ def earlier_file(folder: Path, info: AdapterInfo) -> Results | None:
 def _write(path: Path, info: AdapterInfo, summary: Summary, cases: CasesSet) -> None:
     """One line per case, so that a difference shows which cases changed."""
     head = {"schema": 1, "environment": environment(cases), "adapters": [msgspec.to_builtins(info)]}
-    document = head | msgspec.to_builtins(summary)
+    # As JSON can hold it, texts with half a character too.
+    document = msgspec.json.decode(encode(head | msgspec.to_builtins(summary)))
     depths = {"environment": 2, "adapters": 2, "upstream": 2, "unjudged": 2, "judged": 4}
     lines = [f'"{name}": {_text(value, depths.get(name, 1))}' for name, value in document.items()]
     write(path, "{\n " + ",\n ".join(lines) + "\n}\n")
