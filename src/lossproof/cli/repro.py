@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import sys
+from io import TextIOWrapper
 
 from lossproof.cli.arguments import add_adapter, add_case
 from lossproof.errors import LossproofError
@@ -39,7 +41,10 @@ def main(options: argparse.Namespace) -> int:
     if dtype not in case.dtypes:
         raise LossproofError(f"{case.id} is not for {dtype}, but for {', '.join(case.dtypes)}")
     try:
-        print(reproduce(case, loaded.adapter, dtype, full=options.full), end="")
+        script = reproduce(case, loaded.adapter, dtype, full=options.full)
+        if isinstance(sys.stdout, TextIOWrapper) and not sys.stdout.isatty():
+            sys.stdout.reconfigure(encoding="utf-8")  # what Python reads a file as
+        print(script, end="")
     finally:
         if isinstance(loaded.adapter, RemoteAdapter):
             loaded.adapter.close()
