@@ -285,7 +285,6 @@ def test_nothing_else_writes_files() -> None:
                 ".write_bytes(",
                 '"w"',
                 '"wb"',
-                '"x"',
                 "copyfile",
                 "os.replace",
                 "mkstemp",

@@ -93,6 +93,7 @@ CHANGES: dict[str, tuple[Callable[[], None], int, str]] = {
 def begun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A run that has all records and did not come to its end."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.delitem(sys.modules, "helper", raising=False)
     for name, text in {"mine.py": ADAPTER, "helper.py": "one = 1\n", "mine.yaml": CASE}.items():
         (tmp_path / name).write_text(text, encoding="utf-8")
     monkeypatch.syspath_prepend(str(tmp_path))
