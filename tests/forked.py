@@ -7,6 +7,7 @@ status, what it printed and what it said on standard error.
 
 from __future__ import annotations
 
+import gc
 import io
 import json
 import os
@@ -56,6 +57,7 @@ def _prepare() -> None:
     model: Any = import_module("lossproof.site.model")
     model.load_cases = cache(model.load_cases)
     model.load_cases()
+    gc.freeze()  # shared with all that is forked
 
 
 def _start(words: list[str], folder: str, output: str, encoding: str, errors: int, printed: int) -> None:
@@ -80,7 +82,11 @@ def _start(words: list[str], folder: str, output: str, encoding: str, errors: in
     sys.argv = ["lossproof", *words]
     from lossproof.cli.main import main
 
-    raise SystemExit(main())
+    code = main()
+    # What is still to be written is; the rest of an interpreter's end would free all that was prepared.
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    os._exit(code)
 
 
 def _text(number: int, encoding: str, errors: str) -> io.TextIOWrapper:
@@ -95,7 +101,6 @@ def _serve() -> None:
         with tempfile.TemporaryFile() as errors, tempfile.TemporaryFile() as printed:
             child = os.fork()
             if child == 0:
-                # What is left is left as at the end of any interpreter: flushed, with complaints.
                 _start(words, folder, output, encoding, errors.fileno(), printed.fileno())
             _, status = os.waitpid(child, 0)
             found: list[Any] = [os.waitstatus_to_exitcode(status)]

@@ -95,7 +95,7 @@ def workplace() -> Path:
     (folder / "own.py").write_text(ADAPTER, encoding="utf-8")
     (folder / "own.deviations.yaml").write_text(DEVIATIONS, encoding="utf-8")
     (folder / "results").mkdir()
-    asked = ["run", str(folder / "topic.yaml"), "-a", str(folder / "own.py")]
+    asked = ["run", str(folder / "topic.yaml"), "-a", str(folder / "own.py"), "--no-isolate"]
     files = ["--json", str(folder / "all.json"), "--results", str(folder / "results")]
     with contextlib.redirect_stdout(io.StringIO()):
         main([*asked, *files])
@@ -151,7 +151,7 @@ def use_results(path: Path) -> None:
         results = Results.from_json(path)
         assert shows(results.summary())
         results.to_json(folder / "again.json")
-    asked = ["run", str(workplace() / "topic.yaml"), "-a", str(workplace() / "own.py"), "-q"]
+    asked = ["run", str(workplace() / "topic.yaml"), "-a", str(workplace() / "own.py"), "--no-isolate", "-q"]
     attempt([*asked, "--baseline", given], path)
     (folder / "summaries").mkdir(exist_ok=True)
     (info,) = Results.from_json(good).adapters
@@ -194,7 +194,7 @@ def use_cases(path: Path) -> None:
 
 def use_partial(path: Path) -> None:
     """Complete the run."""
-    asked = ["run", str(workplace() / "topic.yaml"), "-a", str(workplace() / "own.py"), "-q"]
+    asked = ["run", str(workplace() / "topic.yaml"), "-a", str(workplace() / "own.py"), "--no-isolate", "-q"]
     attempt([*asked, "--json", str(path.with_suffix("")), "--resume"], path, "was begun with")
 
 

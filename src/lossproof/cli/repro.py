@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import sys
+from io import TextIOWrapper
 
 from lossproof.cli.arguments import add_adapter, add_case
 from lossproof.cli.output import write
@@ -40,7 +42,11 @@ def main(options: argparse.Namespace) -> int:
     if dtype not in case.dtypes:
         raise LossproofError(f"{case.id} is not for {dtype}, but for {', '.join(case.dtypes)}")
     try:
-        write(reproduce(case, loaded.adapter, dtype, full=options.full).removesuffix("\n"))
+        script = reproduce(case, loaded.adapter, dtype, full=options.full)
+        if isinstance(sys.stdout, TextIOWrapper) and not sys.stdout.isatty():
+            sys.stdout.reconfigure(encoding="utf-8")  # what Python reads a file as
+        write(script.removesuffix("
+"))
     finally:
         if isinstance(loaded.adapter, RemoteAdapter):
             loaded.adapter.close()

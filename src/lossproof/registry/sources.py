@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -36,13 +37,29 @@ def digest_of(files: Iterable[Path]) -> str:
 
 
 def _follow(module: ModuleType | None, found: dict[str, Path]) -> None:
-    """Take in a module and those of its folder that its names come from."""
+    """Take in a module and what it imports of its folder."""
     file = getattr(module, "__file__", None)
     if module is None or not file or module.__name__ in found:
         return
     found[module.__name__] = Path(file)
-    for value in list(vars(module).values()):
-        name = value.__name__ if isinstance(value, ModuleType) else getattr(value, "__module__", None)
-        other = sys.modules.get(name) if isinstance(name, str) else None
+    for name in _imported(module, Path(file)):
+        other = sys.modules.get(name)
         if Path(getattr(other, "__file__", None) or "/").parent == Path(file).parent:
             _follow(other, found)
+
+
+def _imported(module: ModuleType, file: Path) -> Iterator[str]:
+    """The names of the modules that a module may import, anywhere in its source."""
+    try:
+        tree = ast.parse(file.read_bytes())
+    except (OSError, SyntaxError, ValueError):  # no source, as of what is compiled
+        return
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            # As many levels above the module as there are dots.
+            above = module.__name__.split(".")[: -node.level] if node.level else []
+            base = ".".join([*above, *filter(None, [node.module])])
+            yield base
+            yield from (f"{base}.{alias.name}" for alias in node.names)
