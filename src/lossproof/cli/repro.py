@@ -45,8 +45,7 @@ def main(options: argparse.Namespace) -> int:
         script = reproduce(case, loaded.adapter, dtype, full=options.full)
         if isinstance(sys.stdout, TextIOWrapper) and not sys.stdout.isatty():
             sys.stdout.reconfigure(encoding="utf-8")  # what Python reads a file as
-        write(script.removesuffix("
-"))
+        write(script.removesuffix("\n"))
     finally:
         if isinstance(loaded.adapter, RemoteAdapter):
             loaded.adapter.close()
