@@ -59,9 +59,13 @@ def main(options: argparse.Namespace) -> int:
         import hypothesis  # noqa: F401
     except ImportError as error:
         raise LossproofError(f"fuzz needs {error.name}: pip install 'lossproof[fuzz]'") from None
-    timeout = options.timeout or min(CASE_TIMEOUT, options.seconds / 4)
     # Inputs that nobody has tried crash what is built in, too, and the calls are not what takes time.
-    loaded = load_adapter(options.adapter, isolate=options.isolate is not False, timeout=timeout)
+    loaded = load_adapter(
+        options.adapter, isolate=options.isolate is not False, timeout=options.timeout or CASE_TIMEOUT
+    )
+    if isinstance(loaded.adapter, RemoteAdapter) and options.timeout is None:
+        # A short search has no time for long calls; a start takes what it takes.
+        loaded.adapter.timeout = min(CASE_TIMEOUT, options.seconds / 4)
     if loaded.adapter is None:
         raise LossproofError(f"adapter {options.adapter!r} cannot run: {loaded.info.skipped}")
     try:

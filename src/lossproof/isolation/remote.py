@@ -54,7 +54,7 @@ class RemoteAdapter(Adapter):
         if not timeout > 0:
             raise LossproofError(f"a timeout must be above 0 (seconds), not {timeout}")
         self.command = tuple(command)
-        self.timeout = timeout
+        self.timeout = self.start_timeout = timeout
         self._process: LineProcess | None = None
         self._number = 0
         self._broken: ProcessFault | None = None
@@ -73,7 +73,9 @@ class RemoteAdapter(Adapter):
         if self._killed:  # by another thread, in this very moment
             process.kill()
         try:
-            line = process.ask(protocol.dump(protocol.start_request()), self.timeout, protocol.MAX_START)
+            line = process.ask(
+                protocol.dump(protocol.start_request()), self.start_timeout, protocol.MAX_START
+            )
             answer = protocol.read_start(line)
         except ProtocolError as error:
             quoted = process.quoted()
