@@ -107,7 +107,7 @@ def test_a_folder_that_cannot_be_written(
     blocked = tmp_path / "file"
     blocked.write_text("")
     assert main(["fuzz", "-a", clipped, "-f", "sigmoid", "-s", "20", "-o", str(blocked)]) == 2
-    assert "cannot be written" in capsys.readouterr().err
+    assert "the folder cannot be made" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("value", [0.1, -0.0, 0.0, 3.0, 1e-45, 5e-324, 1.5, -2.25, 1e22, 2.0**-126])

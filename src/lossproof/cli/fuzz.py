@@ -60,12 +60,13 @@ def main(options: argparse.Namespace) -> int:
     except ImportError as error:
         raise LossproofError(f"fuzz needs {error.name}: pip install 'lossproof[fuzz]'") from None
     # Inputs that nobody has tried crash what is built in, too, and the calls are not what takes time.
+    timeout = options.timeout or min(CASE_TIMEOUT, options.seconds / 4)
     loaded = load_adapter(
-        options.adapter, isolate=options.isolate is not False, timeout=options.timeout or CASE_TIMEOUT
+        options.adapter, isolate=options.isolate is not False, timeout=max(timeout, CASE_TIMEOUT)
     )
-    if isinstance(loaded.adapter, RemoteAdapter) and options.timeout is None:
+    if isinstance(loaded.adapter, RemoteAdapter):
         # A short search has no time for long calls; a start takes what it takes.
-        loaded.adapter.timeout = min(CASE_TIMEOUT, options.seconds / 4)
+        loaded.adapter.timeout = timeout
     if loaded.adapter is None:
         raise LossproofError(f"adapter {options.adapter!r} cannot run: {loaded.info.skipped}")
     try:
