@@ -83,6 +83,11 @@ DAMAGES: dict[str, Callable[[str], str]] = {
     "a field too many": lambda text: text.replace('"adapter"', '"more":1,"adapter"', 1),
     "not a number": lambda text: text.replace('"allowed":1e-8', '"allowed":NaN'),
     "a number of 400 digits": lambda text: text.replace('"allowed":1e-8', '"allowed":' + "9" * 400),
+    "another function": lambda text: text.replace('"function":"softmax"', '"function":"sigmoid"', 1),
+    "another function, later": lambda text: '"function":"sigmoid"'.join(
+        text.rsplit('"function":"softmax"', 1)
+    ),
+    "cases that are no set": lambda text: text.replace('"environment": {', '"environment": {"cases": [1],'),
     "another schema": lambda text: text.replace('"schema": 1', '"schema": 2'),
     "no results": lambda text: text[: text.index(' "results"')] + ' "results": 5\n}',
     "a text": lambda text: text.replace("{", '"{', 1),

@@ -206,17 +206,35 @@ def read_json(path: Path) -> Results:
         InputError: it cannot be read or is no results file; the message says what is wrong.
     """
     file = load(path, ResultsFile)
-    cases = file.environment.get("cases", "thorough")
-    if cases not in get_args(CasesSet):
-        allowed, given = ", ".join(get_args(CasesSet)), shortened(repr(cases))
-        raise InputError(path, None, f"environment: cases must be one of {allowed}, not {given}")
+    check_cases_set(path, file.environment)
     if isinstance(file.results, UnsetType):
         return Results(file.environment, file.adapters, _unfolded(path, file))
     for number, record in enumerate(file.results, 1):
-        if record.case.partition("/")[0] != record.function:
-            wrong = f"function {record.function!r} is not that of case {record.case!r}"
-            raise InputError(path, None, f"result {number}: {wrong}")
+        check_function(path, None, number, record)
     return Results(file.environment, file.adapters, file.results)
+
+
+def check_cases_set(path: Path, environment: Mapping[str, Any]) -> None:
+    """Refuse a file that says of itself that it is of cases which are no set.
+
+    Raises:
+        InputError: it does.
+    """
+    cases = environment.get("cases", "thorough")
+    if cases not in get_args(CasesSet):
+        allowed, given = ", ".join(get_args(CasesSet)), shortened(repr(cases))
+        raise InputError(path, None, f"environment: cases must be one of {allowed}, not {given}")
+
+
+def check_function(path: Path, line: int | None, number: int, record: Record) -> None:
+    """Refuse a record, the file's ``number``-th, of another function than its case's.
+
+    Raises:
+        InputError: it is one.
+    """
+    if record.case.partition("/")[0] != record.function:
+        wrong = f"function {record.function!r} is not that of case {record.case!r}"
+        raise InputError(path, line, f"result {number}: {wrong}")
 
 
 def _unfolded(path: Path, file: ResultsFile) -> tuple[Record, ...]:
