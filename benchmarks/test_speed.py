@@ -10,14 +10,14 @@ and gives intervals. Both take the same steps and judge what they time.
 
 from __future__ import annotations
 
-import os
 from functools import cache
 from typing import Any
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
-from lossproof.bench.timings import Extra
+from lossproof.bench.session import cores, described
 from lossproof.bench.worker import Backend, Copying
 from lossproof.bench.workload import Workload, workloads
 from lossproof.errors import LossproofError
@@ -57,24 +57,8 @@ def test_speed(benchmark: Any, work: Workload, reference: str) -> None:
     benchmark.group = f"{work.name} {work.direction}"
     benchmark(lambda: next(steps)())
     copy = copy_seconds(work.bytes, said["device"])
-    extra = Extra(
-        adapter=said["name"],
-        backend=f"{said['name']} {said['version']}",
-        device=said["device"],
-        device_name=said["device_name"],
-        workload=work.name,
-        function=work.case.function.name,
-        dtype=work.dtype,
-        direction=work.direction,
-        threads=threads(),
-        framework_threads=prepared["threads"],
-        bytes=work.bytes,
-        flops=work.flops,
-        first_call_s=prepared["first_call_s"],
-        warmup_calls=prepared["warmup_calls"],
-        verdicts=prepared["verdicts"],
-        bandwidth_limit_s=copy,
-    )
+    # Each framework has its own default below the number of cores.
+    extra = replace(described(work, said, prepared, len(cores())), bandwidth_limit_s=copy)
     wrong = [name for name, verdict in extra.verdicts.items() if verdict not in ("pass", "variant")]
     benchmark.extra_info |= msgspec.to_builtins(extra) | {"right": not wrong}
     if benchmark.stats is not None and copy is not None:  # with --benchmark-disable nothing is timed
@@ -88,11 +72,6 @@ def backend(reference: str) -> Backend:
         return Backend(reference)
     except (LossproofError, TypeError) as error:
         raise pytest.UsageError(f"{reference}: {error}") from None
-
-
-def threads() -> int:
-    """How many the frameworks may use; each has its own default below that."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @cache

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import tracemalloc
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -18,6 +15,7 @@ from lossproof.case.read import load_file
 from lossproof.case.select import select_cases
 from lossproof.cli.main import main
 from lossproof.errors import InputError
+from tests.memory import peak_of
 
 HEAD = """
 function: {function}
@@ -89,15 +87,6 @@ TOO_MUCH = {
         "    tolerance: {value: {u: {full: 1, shape: [8192, 4096]}}}",
     ),
 }  # fmt: skip
-
-
-def peak_of(function: Callable[[], Any]) -> int:
-    tracemalloc.start()
-    try:
-        function()
-        return tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
 
 
 @pytest.mark.parametrize("name", TOO_MUCH)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tracemalloc
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from lossproof.results.file import read_json, write_json
 from lossproof.results.stream import open_results
 from lossproof.site.data import write_data
 from lossproof.site.model import load_site
+from tests.memory import peak_of
 
 INFO = AdapterInfo("x", "X", "1", "cpu")
 
@@ -105,15 +105,6 @@ def test_both_readers_say_the_same(damage: str, text: str, tmp_path: Path) -> No
 def test_what_lossproof_writes_is_read_line_by_line(tmp_path: Path) -> None:
     for count in (0, 1, 5):
         assert open_results(written(tmp_path, count)).records is None
-
-
-def peak_of(function: Callable[[], object]) -> int:
-    tracemalloc.start()
-    try:
-        function()
-        return tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
 
 
 def test_memory_does_not_grow_with_the_number_of_records(

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 from lossproof.bench.timings import Benchmark, Timings
-from lossproof.errors import InputError, LossproofError
+from lossproof.core.files import check_writable, replacing
+from lossproof.errors import LossproofError
 
 KINDS = (".png", ".svg")
 _COLOURS = {"forward": "#3b7dd8", "forward+backward": "#c2571a"}
@@ -18,12 +18,11 @@ def check(path: Path) -> None:
     """Refuse a picture that could not be drawn, before anything is measured.
 
     Raises:
-        LossproofError: it is neither PNG nor SVG, or Matplotlib is not installed.
+        LossproofError: it is neither PNG nor SVG, cannot be written, or Matplotlib is not installed.
     """
     if path.suffix.lower() not in KINDS:
         raise LossproofError(f"{path}: a picture is a .png or .svg file")
-    if not path.resolve().parent.is_dir():
-        raise InputError(path, None, "cannot be written: no such folder")
+    check_writable(path)
     try:
         import matplotlib  # noqa: F401
     except ModuleNotFoundError:
@@ -38,19 +37,14 @@ def plot(timings: Timings, path: Path) -> None:
     """
     from matplotlib.figure import Figure
 
-    def group(row: Benchmark) -> str:
-        return row.group or row.name
-
-    panels = [(name, list(rows)) for name, rows in groupby(timings.benchmarks, key=group)]
+    panels = list(timings.groups())
     heights = [0.8 + 0.24 * len(rows) for _, rows in panels]
     figure = Figure(figsize=(8, sum(heights)), layout="constrained")
     axes = figure.subplots(len(panels), squeeze=False, height_ratios=heights)
     for (name, rows), (own,) in zip(panels, axes, strict=True):
         _draw(own, name, rows)
-    try:
-        figure.savefig(path, dpi=150)
-    except OSError as error:
-        raise InputError(path, None, f"cannot be written: {error.strerror}") from None
+    with replacing(path) as file:
+        figure.savefig(file, dpi=150, format=path.suffix.lower().removeprefix("."))
 
 
 def _draw(axes: Any, name: str, rows: Sequence[Benchmark]) -> None:

@@ -45,6 +45,13 @@ LARGE_RESULT = 2**16
 _MEMORY_VARIABLES = {"MALLOC_MMAP_THRESHOLD_": str(LARGE_RESULT), "MALLOC_TRIM_THRESHOLD_": "0"}
 
 
+def cores() -> list[int]:
+    """The cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return sorted(os.sched_getaffinity(0))
+    return list(range(os.cpu_count() or 1))
+
+
 @dataclass(frozen=True)
 class Plan:
     """How to measure."""
@@ -67,8 +74,7 @@ class Worker:
     def __init__(
         self, choice: Choice, threads: int, timeout: float, cache: str = "", memory: bool = False
     ) -> None:
-        allowed = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
-        options = {"adapter": choice.reference, "cpus": allowed[:threads]}
+        options = {"adapter": choice.reference, "cpus": cores()[:threads]}
         self._environment = {
             **dict.fromkeys(_THREAD_VARIABLES, str(threads)),
             **(_MEMORY_VARIABLES if memory else _TIMING_VARIABLES),
@@ -254,26 +260,36 @@ def _row(entry: _Entry) -> Benchmark:
         name=name,
         fullname=name,
         stats=summary(entry.samples),
-        extra_info=Extra(
-            adapter=info["name"],
-            backend=f"{info['name']} {info['version']}",
-            device=info["device"],
-            device_name=info["device_name"],
-            workload=work.name,
-            function=work.case.function.name,
-            dtype=work.dtype,
-            direction=work.direction,
-            threads=threads,
-            framework_threads=entry.prepared["threads"],
-            bytes=work.bytes,
-            flops=work.flops,
-            first_call_s=entry.prepared["first_call_s"],
-            warmup_calls=entry.prepared["warmup_calls"],
-            verdicts=entry.prepared["verdicts"],
+        extra_info=replace(
+            described(work, info, entry.prepared, threads),
             starts=tuple(entry.starts),
             copy_s=tuple(entry.copies),
             bandwidth_limit_s=summary(entry.copies).median,
         ),
+    )
+
+
+def described(work: Workload, info: Mapping[str, Any], prepared: Mapping[str, Any], threads: int) -> Extra:
+    """What is known of a workload on a backend apart from its timings.
+
+    ``info`` and ``prepared`` are what the worker's ``start`` and ``prepare`` say.
+    """
+    return Extra(
+        adapter=info["name"],
+        backend=f"{info['name']} {info['version']}",
+        device=info["device"],
+        device_name=info["device_name"],
+        workload=work.name,
+        function=work.case.function.name,
+        dtype=work.dtype,
+        direction=work.direction,
+        threads=threads,
+        framework_threads=prepared["threads"],
+        bytes=work.bytes,
+        flops=work.flops,
+        first_call_s=prepared["first_call_s"],
+        warmup_calls=prepared["warmup_calls"],
+        verdicts=prepared["verdicts"],
     )
 
 

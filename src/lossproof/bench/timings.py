@@ -5,6 +5,8 @@ What pytest-benchmark or others write beside these fields is not looked at.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import groupby
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -110,6 +112,11 @@ class Timings(Form, frozen=True, kw_only=True, forbid_unknown_fields=False):
     problems: tuple[str, ...] = ()
     datetime: str = ""
     version: str = ""
+
+    def groups(self) -> Iterator[tuple[str, list[Benchmark]]]:
+        """Rows that follow each other and belong together, by the name of their group."""
+        for name, rows in groupby(self.benchmarks, key=lambda row: row.group or row.name):
+            yield name, list(rows)
 
 
 def read(path: Path) -> Timings:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lossproof.cli.arguments import add_adapters, add_dtypes, path, positive, seconds
 from lossproof.core.text import shortened
@@ -20,6 +19,10 @@ DESCRIPTION = (
     "many bytes are copied. The first call, with its compilation, is timed apart. Exit status 1: "
     "--compare found something slower."
 )
+
+
+# Of a first look; otherwise the plan's own defaults hold.
+_QUICK: dict[str, Any] = {"starts": 2, "rounds": 6, "seconds": 0.2}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -94,7 +97,7 @@ def main(options: argparse.Namespace) -> int:
 
 
 def _plan(options: argparse.Namespace) -> Plan:
-    from lossproof.bench.session import Plan
+    from lossproof.bench.session import Plan, cores
     from lossproof.bench.workload import workloads
     from lossproof.registry.find import available_names
 
@@ -102,18 +105,17 @@ def _plan(options: argparse.Namespace) -> Plan:
     if not chosen:
         names = ", ".join(dict.fromkeys(work.name for work in workloads()))
         raise LossproofError(f"no workload is left; there are {names}")
-    every = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    every = len(cores())
     try:
         counts = [every if text == "all" else int(text) for text in options.threads.split(",")]
     except ValueError:
         raise LossproofError(f"--threads {shortened(options.threads)!r} must be like 1,all") from None
     if not all(0 < count <= every for count in counts):
         raise LossproofError(f"--threads {shortened(options.threads)!r}: there are {every} cores")
+    given = {name: value for name in _QUICK if (value := getattr(options, name)) is not None}
     return Plan(
         options.adapter or [Choice(name) for name in available_names()],
         chosen,
         list(dict.fromkeys(counts)),
-        options.starts or (2 if options.quick else 5),
-        options.rounds or (6 if options.quick else 25),
-        options.seconds or (0.2 if options.quick else 2.0),
+        **{**(_QUICK if options.quick else {}), **given},
     )

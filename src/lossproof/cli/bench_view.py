@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from itertools import groupby
 
 from rich.console import Console
 from rich.table import Table
@@ -18,8 +17,7 @@ from lossproof.errors import LossproofError
 
 def show(console: Console, timings: Timings) -> None:
     """A table per workload and number of threads, and who is fastest in it."""
-    for group, found in groupby(timings.benchmarks, key=lambda row: row.group or row.name):
-        rows = list(found)
+    for group, rows in timings.groups():
         table = Table(title=visible(group), title_justify="left", box=None, pad_edge=False)
         table.add_column("backend")
         table.add_column("direction")
