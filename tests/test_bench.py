@@ -293,7 +293,7 @@ def test_bytes_of_labels_and_masks() -> None:
         (["bench", "--threads", "x"], "--threads 'x' must be like 1,all"),
         (["bench", "--threads", "9999"], "cores"),
         (["bench", "--load", "missing.json"], "missing.json: cannot be read"),
-        (["bench", "--json", "no/such/folder/x.json"], "no such folder"),
+        (["bench", "--json", "no/such/folder/x.json"], "its folder does not exist"),
         ([*SMALL, "-a", "no-such-adapter"], "no backend can run: no-such-adapter"),
         ([*SMALL, "-a", "cat -"], "a command cannot be timed"),
     ],
@@ -333,8 +333,14 @@ def test_allocator_is_set_alike_for_all(measured: dict[str, Any]) -> None:
     """Timed processes keep freed memory and the file says so; those whose memory is measured give it back."""
     setting = measured["machine_info"]["allocator"]
     assert "MALLOC_MMAP_MAX_=0" in setting
-    timed, weighed = (Worker(Choice("numpy"), 1, 1.0, memory=memory)._command for memory in (False, True))
-    assert set(setting) <= set(timed) and not set(setting) & set(weighed)
+    timed, weighed = (
+        {
+            f"{name}={value}"
+            for name, value in Worker(Choice("numpy"), 1, 1.0, memory=memory)._environment.items()
+        }
+        for memory in (False, True)
+    )
+    assert timed.issuperset(setting) and weighed.isdisjoint(setting)
 
 
 @pytest.mark.parametrize(("direction", "known"), [("forward", True), ("forward+backward", False)])

@@ -335,8 +335,8 @@ def test_certify_takes_names_before_files(shadows: Path, capsys: pytest.CaptureF
 def test_names_of_adapters_win_over_executables(shadows: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert load_adapter("torch").info.backend == "torch"
     assert load_adapter("mlx").info.backend == "mlx"
-    code, out, _ = status(capsys, "run", "sigmoid/ordinary", "-a", "./torch")
-    assert code == 1 and "./torch" in out and "exit status 3" in out
+    code, _, err = status(capsys, "run", "sigmoid/ordinary", "-a", "./torch")
+    assert code == 2 and "./torch" in err and "exit status 3" in err
     code, _, err = status(capsys, "run", "-a", "mine-too")
     assert code == 2 and "unknown adapter 'mine-too'" in err and "write ./mine-too" in err
 

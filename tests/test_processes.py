@@ -377,7 +377,7 @@ for name in dir(signal):
         delattr(signal, name)
 kill = os.kill
 subprocess.Popen.kill = psutil.Process.kill = lambda self: kill(self.pid, 9)
-for name in ("resource", "fcntl", "termios", "pwd", "grp", "pty", "syslog"):
+for name in ("resource", "termios", "pwd", "grp", "pty", "syslog"):
     sys.modules[name] = None
 """
 
@@ -416,10 +416,11 @@ SPECIAL = {
     "killpg": ("orphans", "system"),
     "SIGKILL": ("orphans", "system"),
     "resource": ("worker",),
+    "fcntl": ("files",),
 }
 NOT_EVERYWHERE = {
     *SPECIAL, "fork", "setsid", "setpgid", "getpgid", "waitid", "waitpid", "preexec_fn", "SIGALRM", "SIGUSR1",
-    "set_blocking", "select", "selectors", "fcntl", "termios", "pwd", "pty",
+    "set_blocking", "select", "selectors", "termios", "pwd", "pty",
 }  # fmt: skip
 
 

@@ -61,11 +61,17 @@ def entries(text: str) -> Iterator[dict[str, list[str]]]:
         }
 
 
+def other_numbers(lines: list[str]) -> list[str]:
+    """What is stored with other digits, in the same form; a shape stays."""
+    described = any(word in line for line in lines for word in ("shape", "sketch"))
+    return lines if described else [re.sub("[2-9]", "1", line) for line in lines]
+
+
 class Scribe:
     """Writes the cases of a file anew: fields in any order, any indentation, comments everywhere."""
 
-    def __init__(self, seed: str) -> None:
-        self.random = random.Random(seed)
+    def __init__(self, seed: str, misfits: bool) -> None:
+        self.random, self.misfits = random.Random(seed), misfits
         self.comments = 0
 
     def comment(self) -> str:
@@ -101,12 +107,19 @@ class Scribe:
                 yield self.random.choice(["", " ", first + self.comment(), self.comment()])
 
     def stored(self, case: dict[str, list[str]]) -> dict[str, list[str]]:
-        """The case with what it stores, without some of it, or with something else."""
+        """The case with what it stores, without some of it, or with other numbers; none is refused."""
         rest = {name: lines for name, lines in case.items() if name not in CERTIFIED}
-        wrong = {"expected": ["expected: {value: 17}"], "tolerance": ["tolerance: {}"]}
-        untold = {name: lines for name, lines in case.items() if name not in ("tolerance", "choices")}
-        without_bound = rest | {"expected": wrong["expected"]}
-        return self.random.choice([case, case, case, rest, rest | wrong, untold, without_bound])
+        bound_alone = rest | {name: case[name] for name in ("tolerance",) if name in case}
+        without_choices = {name: lines for name, lines in case.items() if name != "choices"}
+        wrong = {name: other_numbers(case[name]) for name in ("expected", "tolerance") if name in case}
+        good = [case, case, case, rest, bound_alone, without_choices, case | wrong]
+        # What does not fit, where all of it is stored anew.
+        misfit: list[dict[str, list[str]]] = [
+            rest | {"expected": ["expected: {value: 17}"], "tolerance": ["tolerance: {}"]},
+            {name: lines for name, lines in case.items() if name not in ("tolerance", "choices")},
+            rest | {"expected": ["expected: {value: [[17]]}"]},
+        ]
+        return self.random.choice(good + misfit if self.misfits else good)
 
     def field(self, name: str, lines: list[str]) -> list[str]:
         lines = list(lines)
@@ -127,7 +140,7 @@ class Scribe:
 @pytest.mark.parametrize("path", WRITTEN, ids=lambda path: f"{path.parent.name}/{path.stem}")
 def test_what_people_wrote_stays(path: Path, seed: int) -> None:
     original = path.read_text(encoding="utf-8")
-    scribe = Scribe(f"{path.parent.name}/{path.stem} {seed}")
+    scribe = Scribe(f"{path.parent.name}/{path.stem} {seed}", misfits=seed > 0)
     text = scribe.file(original)
     stored = stored_by(path)
     chosen = {name: lines for name, lines in stored.items() if seed or scribe.sometimes(0.6)}
@@ -250,14 +263,19 @@ def test_people_write_first_and_the_oracle_last() -> None:
 
 def test_a_tolerance_that_none_is_due_for_goes() -> None:
     """Integers are exact: their cases have no tolerance."""
-    stored: dict[str, Stored] = {"a": {"expected": ("expected:", "  value: 0.5")}}
-    rest = f"id: a\n    {REST}    inputs: {{logits: 0}}\n"
-    last = f"{HEAD}  - {rest}    expected: {{value: 1}}\n    tolerance: # none\n      {{}} # really\n# end\n"
-    first = f"{HEAD}  - tolerance: {{}} # none\n\n    expected: {{value: 1}}\n    {rest}"
-    middle = f"{HEAD}  - {rest}    tolerance: {{}}\n    # one half\n    expected: {{value: 1}}\n"
-    assert rewritten(TOPIC, last, stored) == f"{HEAD}  - {rest}    {NEW}\n    # none\n    # really\n# end\n"
-    assert rewritten(TOPIC, first, stored) == f"{HEAD}  - # none\n    {NEW}\n    {rest}"
-    assert rewritten(TOPIC, middle, stored) == f"{HEAD}  - {rest}    # one half\n    {NEW}\n"
+    stored: dict[str, Stored] = {"a": {"expected": ("expected:", "  value: [[[1]]]")}}
+    integers = HEAD.replace("sigmoid", "pspnet_predict")
+    rest = f"id: a\n    {REST.replace('SG-1', 'PSP-7')}    inputs: {{logits: [[[[0, 1]]]]}}\n"
+    new = NEW.replace("0.5", "[[[1]]]")
+    old = "expected: {value: [[[0]]]}"
+    last = f"{integers}  - {rest}    {old}\n    tolerance: # none\n      {{}} # really\n# end\n"
+    first = f"{integers}  - tolerance: {{}} # none\n\n    {old}\n    {rest}"
+    middle = f"{integers}  - {rest}    tolerance: {{}}\n    # the larger\n    {old}\n"
+    assert (
+        rewritten(TOPIC, last, stored) == f"{integers}  - {rest}    {new}\n    # none\n    # really\n# end\n"
+    )
+    assert rewritten(TOPIC, first, stored) == f"{integers}  - # none\n    {new}\n    {rest}"
+    assert rewritten(TOPIC, middle, stored) == f"{integers}  - {rest}    # the larger\n    {new}\n"
 
 
 def test_a_mark_of_byte_order_stays() -> None:
@@ -331,7 +349,7 @@ def test_nothing_is_written_when_one_file_is_refused(tmp_path: Path) -> None:
 def test_a_case_that_cannot_be_certified_does_not_keep_another_from_it(tmp_path: Path) -> None:
     path = tmp_path / "topic.yaml"
     inexact = REST.replace("float64", "float16")
-    described = "{logits: {random: normal, shape: [4], seed: 1, bits: 20}}"
+    described = "{logits: {random: normal, shape: [4], seed: 1, bits: 8, scale: 0x1p-20}}"
     path.write_text(
         f"{HEAD}  - id: b\n    {inexact}    inputs: {described}\n"
         f"  - id: a\n    {REST}    inputs: {{logits: 0}}\n",
@@ -340,6 +358,21 @@ def test_a_case_that_cannot_be_certified_does_not_keep_another_from_it(tmp_path:
     _, problems = certify([path], write=True, jobs=1)
     assert len(problems) == 1 and "not exactly representable in float16" in problems[0]
     assert [case.expected is None for case in load_file(path)] == [True, False]
+
+
+@pytest.mark.parametrize(
+    "stored",
+    ["expected: {value: 1}\n    tolerance: {value: 1}", "expected: {value: [1, 2]}", "expected: {value: []}"],
+)
+def test_what_no_longer_fits_the_inputs_is_stored_anew(stored: str, tmp_path: Path) -> None:
+    """As after a case's inputs were changed; every case of the file is."""
+    path = tmp_path / "topic.yaml"
+    text = f"{HEAD}  - id: a\n    {REST}    inputs: {{logits: [0, 0]}}\n    {stored}\n"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(InputError, match="certify --write"):
+        certify([path], jobs=1)
+    assert certify([path], write=True, jobs=1)[1] == []
+    assert certify([path], jobs=1)[1] == []
 
 
 def test_a_file_is_replaced_whole_and_keeps_its_rights(tmp_path: Path) -> None:

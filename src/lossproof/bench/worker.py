@@ -148,13 +148,12 @@ class Backend(Timed):
 
     def __init__(self, reference: str) -> None:
         super().__init__(reference)
-        from lossproof.isolation.load import load_adapter
-        from lossproof.isolation.remote import RemoteAdapter
+        from lossproof.isolation.load import is_command
+        from lossproof.registry.find import find_adapter
 
-        self.loaded = load_adapter(reference)
-        if isinstance(self.loaded.adapter, RemoteAdapter):
-            self.loaded.adapter.close()
+        if is_command(reference):
             raise TypeError("a command cannot be timed: its pipe would be")
+        self.loaded = find_adapter(reference)
 
     def start(self) -> dict[str, Any]:
         info = self.loaded.info

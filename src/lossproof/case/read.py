@@ -99,14 +99,24 @@ def thorough_ids(path: Path, text: str | None = None) -> list[str] | None:
     return None if head is None else [f"{head[1]}/{path.stem}/{id}" for id in _ID.findall(text)]
 
 
-def load_file(path: Path, text: str | None = None) -> list[Case]:
-    """Load one case file; ``text`` stands in for its content."""
+def load_file(path: Path, text: str | None = None, *, stored: bool = True) -> list[Case]:
+    """Load one case file.
+
+    Args:
+        path: the file.
+        text: what stands in for its content.
+        stored: load what the oracle stored, too. Without it the cases have no expectations, and those of
+            the file need not fit the inputs.
+
+    Raises:
+        InputError: naming file and line of the first thing that is wrong.
+    """
     # A file is a tree of many small objects: walking it again and again, the collector finds nothing
     # and doubles the time.
     collecting = gc.isenabled()
     gc.disable()
     try:
-        return _FileReader(path, text).cases()
+        return _FileReader(path, text, stored).cases()
     finally:
         if collecting:
             gc.enable()
@@ -115,8 +125,8 @@ def load_file(path: Path, text: str | None = None) -> list[Case]:
 class _FileReader:
     """Turns one parsed file into cases."""
 
-    def __init__(self, path: Path, text: str | None) -> None:
-        self.path, self.text = path, text
+    def __init__(self, path: Path, text: str | None, stored: bool) -> None:
+        self.path, self.text, self.stored = path, text, stored
         self.document, self.file = yamlio.load_as(path, forms.CaseFile, text)
         self.function = FUNCTIONS[self.file.function]
         self.described = 0
@@ -165,6 +175,8 @@ class _CaseReader:
 
     def case(self) -> Case:
         entry, function = self.entry, self.function
+        if not self.file.stored:
+            entry = msgspec.structs.replace(entry, expected=UNSET, tolerance=UNSET, choices={})
         if entry.clause not in clauses():
             raise self.fail(
                 f"no clause {entry.clause!r} in spec/{suggest(entry.clause, clauses())}", "clause"
@@ -490,7 +502,8 @@ class _CaseReader:
     def of_shape(self, output: str, shape: tuple[int, ...], due: tuple[int, ...], *place: str | int) -> None:
         if shape != due:
             raise self.fail(
-                f"{output} is given in shape {shape}, but of these inputs it has {due}",
+                f"{output} is given in shape {shape}, but of these inputs it has {due}; "
+                "lossproof certify --write stores what is due",
                 *place, *output.split("."),
             )  # fmt: skip
 
@@ -499,8 +512,7 @@ class _CaseReader:
         missing = [name for name in expected if name not in tolerances]
         if missing and self.function.has_float_arrays and not self.function.integer_result:
             raise self.fail(
-                f"no tolerance is given for {missing[0]}; remove expected, too, and lossproof certify "
-                "--write fills in both",
+                f"no tolerance is given for {missing[0]}; lossproof certify --write fills it in",
                 "tolerance" if "tolerance" in self.written else "expected",
             )
 

@@ -11,6 +11,7 @@ from rich.table import Table
 from lossproof.bench.compare import compare, copy_share
 from lossproof.bench.ranking import ranking
 from lossproof.bench.timings import Benchmark, Timings
+from lossproof.cli.terminal import show_table
 from lossproof.core.escape import visible
 from lossproof.errors import LossproofError
 
@@ -34,7 +35,7 @@ def show(console: Console, timings: Timings) -> None:
                 "" if first is None else f"{first:.3f}", "" if peak is None else f"{peak / 2**20:.1f}",
                 visible(", ".join(wrong)) or "right",
             )  # fmt: skip
-        console.print(table)
+        show_table(console, table)
         for direction in dict.fromkeys(row.extra_info.direction for row in rows):
             own = [row for row in rows if row.extra_info.direction == direction]
             if len(own) > 1:

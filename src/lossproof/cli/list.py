@@ -78,6 +78,8 @@ def _show(
     from rich.table import Table
     from rich.text import Text
 
+    from lossproof.cli.terminal import show_table
+
     shown = found[:limit]
     width = max(len(entry.id) for entry in shown)
     console.print(Text(counted(len(found), kind.replace("-", " ").removesuffix("s")), style="bold"))
@@ -87,7 +89,7 @@ def _show(
         table.add_column()
         for entry in shown:
             table.add_row(Text(visible(entry.id)), Text(visible(entry.text)))
-        console.print(table)
+        show_table(console, table)
     else:
         # Whole lines, for grep.
         for entry in shown:

@@ -38,10 +38,17 @@ class _Console(Console):
 
     def __init__(self, *, width: int | None = None, error: bool = False) -> None:
         super().__init__(width=width, stderr=error, markup=False, emoji=False, highlight=False)
+        # In a log a message is one line, and no part of it that is somebody's text begins another.
+        self.soft_wrap = not self.is_terminal
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
         for text, style, control in super().render(renderable, options):
             yield Segment(text if control else visible(text, lines=True), style, control)
+
+
+def show_table(console: Console, table: Table) -> None:
+    """Print a table, whose columns fit the width also where lines of text need not."""
+    console.print(table, soft_wrap=False)
 
 
 def console(width: int | None = None) -> Console:
@@ -99,7 +106,7 @@ def show_adapter(console: Console, info: AdapterInfo, tally: Tally) -> None:
         ]
         share = tally.worst_share.get(function)
         table.add_row(function, *cells, "" if share is None else f"{share:.2f}")
-    console.print(table)
+    show_table(console, table)
     _list_records(console, tally)
 
 
@@ -110,7 +117,7 @@ def _list_records(console: Console, tally: Tally) -> None:
             f"  {record.case} {record.dtype} {record.output}  ", (f"({record.clause})", "dim"),
             f" {visible(record.message)}",
         )  # fmt: skip
-        console.print(line, soft_wrap=True)
+        console.print(line)
     if tally.limit is not None and tally.failures > tally.limit:
         console.print(f"… and {tally.failures - tally.limit} more; --verbose or --json shows them all")
 
@@ -129,7 +136,7 @@ def show_summary(
             name = visible(info.name)
             console.print(Text.assemble(f"{name}: ", _outcome(tally), (f"  ({tally.remarks})", "dim")))
             for line in tally.choices.lines():
-                console.print(Text(f"  makes the choice {line}", "cyan"), soft_wrap=True)
+                console.print(Text(f"  makes the choice {line}", "cyan"))
     outputs = sum(tally.outputs for _, tally in tallies)
     console.print(
         f"{counted(cases if outputs else 0, 'case')}, {counted(outputs, 'output')} in {seconds:.1f} s",
@@ -154,7 +161,7 @@ def show_quiet(
     outputs = sum(tally.outputs for _, tally in tallies)
     rest = f" ({left_out})" if left_out else ""
     end = Text(f"{counted(outputs, 'output')} in {seconds:.1f} s{rest}", style="dim")
-    console.print(Text.assemble(*parts, end), soft_wrap=True)
+    console.print(Text.assemble(*parts, end))
 
 
 def _outcome(tally: Tally) -> Text:

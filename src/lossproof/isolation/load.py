@@ -66,6 +66,11 @@ def runs_apart(reference: str, isolate: bool | None) -> bool:
     return reference not in BUILTIN if isolate is None else isolate
 
 
+def is_command(reference: str) -> bool:
+    """Whether it is run as a program of its own that speaks JSON lines."""
+    return _command(reference) is not None
+
+
 def _command(reference: str) -> list[str] | None:
     """The words of a reference that is a command: several words, or the path of an executable."""
     file = file_and_class(reference)[0]

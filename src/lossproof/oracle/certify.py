@@ -194,14 +194,14 @@ def _same(stored: Expected, right: Expected) -> bool:
 
 
 @lru_cache(maxsize=64)
-def _load(path: Path) -> dict[str, Case]:
-    return {case.id: case for case in load_file(path)}
+def _load(path: Path, stored: bool) -> dict[str, Case]:
+    return {case.id: case for case in load_file(path, stored=stored)}
 
 
-def _certify_one(task: tuple[Path, str]) -> Certificate | str:
-    path, case_id = task
+def _certify_one(task: tuple[Path, str, bool]) -> Certificate | str:
+    path, case_id, stored = task
     try:
-        return certify_case(_load(path)[case_id])
+        return certify_case(_load(path, stored)[case_id])
     except InputError as error:
         return str(error)
     except Exception as error:  # the oracle's own failure: name the case and go on
@@ -226,7 +226,7 @@ def certify(
     require_flint()
     # Read once: what is written replaces what was certified.
     texts = {path: read_text(path) for path in case_files(paths)}
-    tasks = [(path, case.id) for path, text in texts.items() for case in load_file(path, text)]
+    tasks = [task for path, text in texts.items() for task in _tasks(path, text, write)]
     certificates: list[Certificate] = []
     problems: list[str] = []
     workers = jobs or os.cpu_count() or 1
@@ -257,6 +257,22 @@ def certify(
             for difference in c.differences
         ]
     return certificates, problems
+
+
+def _tasks(path: Path, text: str, write: bool) -> list[tuple[Path, str, bool]]:
+    """By path and id the cases of a file, and whether what it stores of them is to be read.
+
+    What it stores may no longer fit, after its inputs were changed, say; then ``write`` stores all anew.
+    """
+    stored = True
+    try:
+        cases = load_file(path, text)
+    except InputError:
+        if not write:
+            raise
+        stored = False
+        cases = load_file(path, text, stored=False)
+    return [(path, case.id, stored) for case in cases]
 
 
 def _leave_ctrl_c() -> None:

@@ -60,7 +60,7 @@ def rewritten(path: Path, text: str, stored: Mapping[str, Stored]) -> str:
     Raises:
         InputError: it is no case file, or a case is written in a way that cannot be edited safely.
     """
-    load_file(path, text)
+    load_file(path, text, stored=False)
     page = _Page(path, text)
     edits = [
         edit
