@@ -19,6 +19,7 @@ from lossproof.core.clauses import clauses
 from lossproof.core.dtypes import FLOAT_TYPES
 from lossproof.core.functions import FUNCTIONS
 from lossproof.core.resources import folder
+from lossproof.engine import laws
 from lossproof.engine.judge import choices_shown
 from lossproof.engine.verdict import FLOAT32_RESULT
 from lossproof.registry.deviations import load_deviations
@@ -38,7 +39,15 @@ def schema(name: str) -> dict[str, Any]:
 
 def test_every_clause_is_cited_and_every_citation_exists() -> None:
     choices = {name for name, clause in clauses().items() if clause.page == "choices.md"}
-    assert {case.clause for case in CASES} == set(clauses()) - choices
+    assert {case.clause for case in CASES} == set(clauses()) - choices - set(laws.CLAUSES.values())
+
+
+def test_every_law_is_the_output_that_its_clause_names() -> None:
+    assert {law: clauses()[name].text.split("`")[1] for law, name in laws.CLAUSES.items()} == {
+        law: law for law in laws.CLAUSES
+    }
+    recommended = {law for law, name in laws.CLAUSES.items() if "MUST" not in clauses()[name].text}
+    assert recommended == laws.RECOMMENDED
 
 
 def test_every_choice_has_a_clause_and_cases_that_show_it() -> None:

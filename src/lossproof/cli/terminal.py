@@ -99,7 +99,8 @@ def show_adapter(console: Console, info: AdapterInfo, tally: Tally) -> None:
     for verdict in verdicts:
         table.add_column(str(verdict), justify="right")
     table.add_column("worst of bound", justify="right")
-    for function, counts in tally.functions.items():
+    laws_last = sorted(tally.rows.items(), key=lambda row: row[0].startswith("law."))
+    for function, counts in laws_last:
         cells = [
             Text(str(counts[v]) if counts[v] else "·", style=STYLES[v] if counts[v] else "dim")
             for v in verdicts

@@ -17,7 +17,7 @@ import signal
 import sys
 import threading
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from typing import Any, NamedTuple, TypeVar
 
@@ -176,7 +176,17 @@ _ASTRAY = (
 
 
 class Elsewhere(Guest):
-    """The share of an adapter whose code runs in another process: nothing."""
+    """The share of an adapter whose code runs in another process: nothing.
+
+    What only that process can watch of a call it is asked for here, and here it says what it saw.
+    """
+
+    twice = False
+    """Whether it is to make the call twice."""
+    touched: Sequence[str] | None = None
+    """The arrays that the last call changed, where the process says so."""
+    kept: bool | None = None
+    """Whether the results of the first of two calls stayed what they were, where it says so."""
 
     def visit(self, act: Callable[[], T]) -> T:
         return act()

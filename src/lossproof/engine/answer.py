@@ -6,6 +6,7 @@ Knows adapters and nothing of cases, so that standalone scripts can carry its so
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,7 +15,7 @@ import numpy.typing as npt
 
 from lossproof.adapter import Adapter, Call
 from lossproof.core.dtypes import ARRAY_TYPES
-from lossproof.core.guest import guest_of
+from lossproof.core.guest import Elsewhere, guest_of
 from lossproof.core.raised import describe, own
 from lossproof.core.verdicts import ProcessFault
 
@@ -23,6 +24,10 @@ Bound = tuple[Call, Mapping[str, Any], Any]
 
 Prepare = Callable[[], Callable[[], Bound]]
 """Makes fresh arrays; what it gives hands them to the adapter, which is the adapter's code already."""
+
+
+# What parameters are that are no arrays.
+_PLAIN = (bool, int, float, str, tuple, type(None))
 
 
 @dataclass
@@ -36,17 +41,22 @@ class Answer:
     raised: dict[str, Exception] = field(default_factory=dict)
     broken: str | None = None
     """Why what was raised is no answer of the backend to these inputs, if it is none."""
+    touched: Sequence[str] | None = None
+    """The arrays that the call changed; None where nothing was given or that cannot be seen."""
+    kept: bool | None = None
+    """Whether a second call left the results of the first alone; None where none was made."""
 
 
-def answer_to(adapter: Adapter, prepare: Prepare, wanted: Sequence[str]) -> Answer:
+def answer_to(adapter: Adapter, prepare: Prepare, wanted: Sequence[str], twice: bool = False) -> Answer:
     """Make the call that ``prepare`` is for, and the gradients' if ``wanted`` names any; nothing is raised.
 
-    It is prepared once more where the gradients fail: the arrays of the first call may be spoilt.
+    It is prepared once more where the gradients fail: the arrays of the first call may be spoilt. With
+    ``twice`` the call is made again with other numbers, to see what becomes of the first one's results.
     """
     answer = Answer()
     wrt = tuple(name.removeprefix("gradients.") for name in wanted if name != "value")
     try:
-        answer.outputs = _outputs(adapter, prepare(), wrt)
+        answer = _visit(adapter, prepare(), wrt, twice)
     except Exception as error:
         answer.raised = dict.fromkeys(wanted, own(error))
         if wrt and not isinstance(error, ProcessFault):
@@ -57,35 +67,75 @@ def answer_to(adapter: Adapter, prepare: Prepare, wanted: Sequence[str]) -> Answ
 
 def _ask_value(adapter: Adapter, prepare: Prepare, answer: Answer) -> None:
     try:
-        answer.outputs = _outputs(adapter, prepare(), ())
+        answer.outputs = _visit(adapter, prepare(), (), False).outputs
         del answer.raised["value"]
     except Exception as error:
         answer.raised["value"] = own(error)
 
 
-def _outputs(
-    adapter: Adapter, bind: Callable[[], Bound], wrt: tuple[str, ...]
-) -> dict[str, npt.NDArray[Any]]:
-    def act() -> dict[str, npt.NDArray[Any]]:
-        call, arrays, cotangent = bind()
-        return call_outputs(adapter, call, arrays, wrt, cotangent if wrt else None)
-
-    return guest_of(adapter).visit(act)
+def _visit(adapter: Adapter, bind: Callable[[], Bound], wrt: tuple[str, ...], twice: bool) -> Answer:
+    return guest_of(adapter).visit(lambda: watched(adapter, bind, wrt, twice))
 
 
-def call_outputs(
-    adapter: Adapter, call: Call, arrays: Mapping[str, Any], wrt: tuple[str, ...], cotangent: Any
-) -> dict[str, npt.NDArray[Any]]:
-    """Make one call, with gradients where ``wrt`` names any; NumPy outputs by name."""
+def watched(adapter: Adapter, bind: Callable[[], Bound], wrt: tuple[str, ...], twice: bool = False) -> Answer:
+    """Make one call, with gradients where ``wrt`` names any, and see what it does beside."""
+    guest = guest_of(adapter)
+    elsewhere = isinstance(guest, Elsewhere)
+    if isinstance(guest, Elsewhere):
+        guest.twice, guest.touched, guest.kept = twice, None, None
+    call, arrays, cotangent = bind()
     if not wrt:
-        return {"value": _numpy(adapter, adapter.evaluate(call, arrays))}
+        cotangent = None
+    given = {
+        **arrays,
+        **{name: item for name, item in call.parameters.items() if not isinstance(item, _PLAIN)},
+        **({} if cotangent is None else {"cotangent": cotangent}),
+    }
+    before = None if elsewhere else _bits(adapter, given)
+    native = _native(adapter, call, arrays, wrt, cotangent)
+    answer = Answer({name: _numpy(adapter, item) for name, item in native.items()})
+    if isinstance(guest, Elsewhere):
+        answer.touched, answer.kept = guest.touched, guest.kept
+        return answer
+    after = None if before is None else _bits(adapter, given)
+    if before is not None and after is not None:
+        answer.touched = [name for name in given if before[name] != after[name]]
+    if twice:
+        # A view of the backend's memory would change with it.
+        answer.outputs = {name: array.copy() for name, array in answer.outputs.items()}
+        with suppress(Exception):  # whether it answers these is another question
+            others = {name: _other(adapter, array) for name, array in arrays.items()}
+            _native(adapter, call, others, wrt, cotangent)
+        answer.kept = all(
+            _numpy(adapter, item).tobytes() == answer.outputs[name].tobytes() for name, item in native.items()
+        )
+    return answer
+
+
+def _other(adapter: Adapter, array: Any) -> Any:
+    """An array of the same shape and dtype with other numbers, which are valid wherever numbers are due."""
+    plain = adapter.to_numpy(array)
+    return adapter.from_numpy(np.full(plain.shape, 0 if plain.dtype.kind in "iu" else 0.5, plain.dtype))
+
+
+def _native(
+    adapter: Adapter, call: Call, arrays: Mapping[str, Any], wrt: tuple[str, ...], cotangent: Any
+) -> dict[str, Any]:
+    """The backend's own outputs by name."""
+    if not wrt:
+        return {"value": adapter.evaluate(call, arrays)}
     # Only a case that gives a cotangent needs an adapter that takes one.
     extra = {} if cotangent is None else {"cotangent": cotangent}
     value, gradients = adapter.value_and_gradients(call, arrays, wrt, **extra)
-    outputs = {"value": _numpy(adapter, value)}
-    for name in wrt:
-        outputs[f"gradients.{name}"] = _numpy(adapter, gradients[name])
-    return outputs
+    return {"value": value, **{f"gradients.{name}": gradients[name] for name in wrt}}
+
+
+def _bits(adapter: Adapter, arrays: Mapping[str, Any]) -> dict[str, bytes] | None:
+    """What arrays hold, bit for bit; None where the adapter does not turn its own arrays back."""
+    try:
+        return {name: adapter.to_numpy(array).tobytes() for name, array in arrays.items()}
+    except Exception:
+        return None
 
 
 def _numpy(adapter: Adapter, native: Any) -> npt.NDArray[Any]:

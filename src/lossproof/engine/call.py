@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -38,9 +38,17 @@ def bind(adapter: Adapter, case: Case, dtype: str) -> Bound:
     return prepare(adapter, case, dtype)()
 
 
-def ask(adapter: Adapter, case: Case, dtype: str) -> Answer:
-    """Make the call, and the gradients' where the case has any; nothing is raised."""
-    wanted = list(case.expected or ())
+def ask(adapter: Adapter, case: Case, dtype: str, wanted: Sequence[str] = (), twice: bool = False) -> Answer:
+    """Make the call, and the gradients' where the case has any; nothing is raised.
+
+    Args:
+        adapter: whom to ask.
+        case: what to ask for.
+        dtype: in which dtype.
+        wanted: only these outputs.
+        twice: make the call again with other numbers, to see what becomes of the first one's results.
+    """
+    wanted = list(wanted or case.expected or ())
     try:
         why = missing(adapter, case, dtype)
     except KeyboardInterrupt:
@@ -49,7 +57,7 @@ def ask(adapter: Adapter, case: Case, dtype: str) -> Answer:
         return Answer(raised=dict.fromkeys(wanted, own(error)))
     if why:
         return Answer(raised=dict.fromkeys(wanted, Unsupported(why)))
-    return answer_to(adapter, lambda: prepare(adapter, case, dtype), wanted)
+    return answer_to(adapter, lambda: prepare(adapter, case, dtype), wanted, twice)
 
 
 def missing(adapter: Adapter, case: Case, dtype: str) -> str | None:

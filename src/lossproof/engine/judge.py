@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +13,12 @@ from lossproof.adapter import Adapter
 from lossproof.case.expected import RAISES_ON_NAN
 from lossproof.case.model import Case
 from lossproof.core.verdicts import FAILURES, Verdict
+from lossproof.engine import laws
 from lossproof.engine.answer import Answer
 from lossproof.engine.proof import ask_proven
 from lossproof.engine.record import LINK, Record
 from lossproof.engine.verdict import Judged, judge_outputs
-from lossproof.registry.deviations import Deviations
+from lossproof.registry.deviations import Deviation, Deviations
 
 # Outputs of up to this many elements are kept in the record as text.
 MAX_SHOWN = 12
@@ -56,26 +57,21 @@ def _nested_text(values: float | list[Any]) -> str:
     return f"[{', '.join(map(_nested_text, values))}]" if isinstance(values, list) else f"{values:.9g}"
 
 
-def records(case: Case, dtype: str, adapter: str, answer: Answer, deviations: Deviations) -> list[Record]:
-    """Judge all outputs of a case."""
+def records(
+    case: Case,
+    dtype: str,
+    adapter: str,
+    answer: Answer,
+    deviations: Deviations,
+    judged: Mapping[str, Judged] | None = None,
+) -> list[Record]:
+    """Judge all outputs of a case, or take the verdicts of ``judged``."""
     found = []
     choices = choices_shown(case, dtype)
-    for output, (verdict, variant, comparison) in judge(case, dtype, answer).items():
-        message = comparison.message
+    for output, (verdict, variant, comparison) in (judged or judge(case, dtype, answer)).items():
         deviation = deviations.find(case.id, dtype, output)
         actual = answer.outputs.get(output)
-        if deviation is not None and verdict is not Verdict.UNSUPPORTED:
-            if verdict in FAILURES:
-                verdict, message = Verdict.DEVIATION, f"{deviation.id}: {message}"
-            elif verdict is Verdict.BELOW:
-                # A miss of a recommended case stays one; the record says what it is.
-                message = f"{deviation.id}: {message}"
-            elif not deviation.sporadic:
-                message = (
-                    f"listed as deviation {deviation.id!r}, but the verdict is now {verdict}: "
-                    f"remove it from {Path(deviation.path).name}:{deviation.line}"
-                )
-                verdict = Verdict.FAIL
+        verdict, message = _recorded(verdict, comparison.message, deviation)
         found.append(
             Record(
                 case=case.id,
@@ -92,7 +88,7 @@ def records(case: Case, dtype: str, adapter: str, answer: Answer, deviations: De
                 message=message,
                 actual=None if actual is None or actual.size > MAX_SHOWN else small_text(actual),
                 deviation=deviation.id if deviation else None,
-                upstream=deviation.upstream if deviation and LINK.fullmatch(deviation.upstream) else None,
+                upstream=_link(deviation),
                 worst=comparison.worst or None,
                 choices=choices,
             )
@@ -100,9 +96,51 @@ def records(case: Case, dtype: str, adapter: str, answer: Answer, deviations: De
     return found
 
 
+def _recorded(verdict: Verdict, message: str, deviation: Deviation | None) -> tuple[Verdict, str]:
+    """A verdict and its message in the light of what is recorded."""
+    if deviation is None or verdict is Verdict.UNSUPPORTED:
+        return verdict, message
+    if verdict in FAILURES:
+        return Verdict.DEVIATION, f"{deviation.id}: {message}"
+    if verdict is Verdict.BELOW:
+        # A miss of a recommended case stays one; the record says what it is.
+        return verdict, f"{deviation.id}: {message}"
+    if deviation.sporadic:
+        return verdict, message
+    return Verdict.FAIL, (
+        f"listed as deviation {deviation.id!r}, but the verdict is now {verdict}: "
+        f"remove it from {Path(deviation.path).name}:{deviation.line}"
+    )
+
+
 def run_case(adapter: Adapter, name: str, case: Case, dtype: str, deviations: Deviations) -> list[Record]:
-    """Run one case in one dtype and judge every output."""
-    return records(case, dtype, name, ask_proven(adapter, case, dtype), deviations)
+    """Run one case in one dtype; judge every output, and the laws of a call."""
+    answer = ask_proven(adapter, case, dtype, twice=laws.sampled(case, dtype))
+    judged = judge(case, dtype, answer)
+    found = records(case, dtype, name, answer, deviations, judged)
+    rulings = laws.rulings(
+        adapter, case, dtype, answer, judged, lambda other: _judge_again(case, dtype, other)
+    )
+    for law, verdict, message in rulings:
+        deviation = deviations.find(case.id, dtype, law)
+        verdict, message = _recorded(verdict, message, deviation)
+        found.append(
+            Record(
+                case.id, case.function.name, laws.CLAUSES[law], name, dtype, law, verdict, message=message,
+                error_ulp=0.0 if verdict is Verdict.PASS else None,
+                deviation=deviation.id if deviation else None, upstream=_link(deviation),
+            )
+        )  # fmt: skip
+    return found
+
+
+def _judge_again(case: Case, dtype: str, answer: Answer) -> dict[str, Judged]:
+    """The verdicts on the outputs that an answer is about."""
+    return judge(case, dtype, answer, [*answer.outputs, *answer.raised])
+
+
+def _link(deviation: Deviation | None) -> str | None:
+    return deviation.upstream if deviation and LINK.fullmatch(deviation.upstream) else None
 
 
 def same_verdict_for_all(

@@ -23,9 +23,9 @@ VALID_NUMBER = 0.5
 VALID_CLASS = 0
 
 
-def ask_proven(adapter: Adapter, case: Case, dtype: str) -> Answer:
+def ask_proven(adapter: Adapter, case: Case, dtype: str, twice: bool = False) -> Answer:
     """Make a case's call; of an error that might be permitted, say why it is none of the backend's if so."""
-    answer = ask(adapter, case, dtype)
+    answer = ask(adapter, case, dtype, twice=twice)
     return proven(answer, case.variants, lambda: failing_valid_call(adapter, case, dtype))
 
 

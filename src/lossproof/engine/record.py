@@ -15,6 +15,7 @@ from lossproof.core.verdicts import Verdict
 
 LINK = re.compile(r"https?://\S+")
 
+OUTPUT = matching(r"value|gradients\.[a-z_]+|law\.[a-z-]+", "value, gradients.<array> or law.<name>")
 Figure = float | None
 # msgspec leaves out what equals a plain default; these are written even so.
 _NULL: Any = field(default_factory=lambda: None)
@@ -29,7 +30,7 @@ class Record(Form, frozen=True, omit_defaults=True, gc=False):
     clause: Annotated[str, matching("[A-Z][A-Z0-9]*-[0-9]+", "a clause's number, like CE-7")]
     adapter: str
     dtype: Dtype
-    output: Annotated[str, matching(r"value|gradients\.[a-z_]+", "value or gradients.<array>")]
+    output: Annotated[str, OUTPUT]
     verdict: Verdict
     variant: str | None = _NULL
     error_ulp: Annotated[Figure, Meta(description="in ULPs of the dtype at the expected value")] = _NULL

@@ -69,6 +69,8 @@ class Run(Form, Message, frozen=True, kw_only=True, tag_field="command", tag="ru
     parameters: dict[str, bool | int | float | str | tuple[int, int] | Array | None]
     wrt: Names
     cotangent: Array | UnsetType = UNSET
+    twice: bool = False
+    """Make the call again with other numbers, and say in ``kept`` what became of the first one's results."""
 
 
 class Stop(Form, Message, frozen=True, tag_field="command", tag="stop"):
@@ -141,6 +143,10 @@ class Value(Form, AnswerToRun, frozen=True, forbid_unknown_fields=False):
     id: int
     value: Array
     gradients: dict[str, Array] = field(default_factory=dict)
+    touched: Names | UnsetType = UNSET
+    """The arrays (``cotangent`` among them) that the call changed; left out where it does not look."""
+    kept: bool | UnsetType = UNSET
+    """Whether a second call left the results of the first alone; left out where none was made."""
 
 
 class Unsupported(Form, AnswerToRun, frozen=True, forbid_unknown_fields=False):

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
-from msgspec import structs
+from msgspec import UNSET, structs
 
 from lossproof.core.dtypes import ARRAY_TYPES, FLOAT_TYPES
 from lossproof.core.functions import FUNCTIONS
@@ -51,6 +51,8 @@ class Answer:
     gradients: Mapping[str, npt.NDArray[Any]] | None = None
     error: str | None = None
     unsupported: str | None = None
+    touched: Sequence[str] | None = None
+    kept: bool | None = None
 
 
 # -- arrays ----------------------------------------------------------------------------------
@@ -140,6 +142,7 @@ def run_request(
     wrt: Sequence[str],
     cotangent: npt.NDArray[Any] | None,
     encoding: str,
+    twice: bool = False,
 ) -> dict[str, Any]:
     """The message that asks for one call."""
     message: dict[str, Any] = {
@@ -155,6 +158,8 @@ def run_request(
     }
     if cotangent is not None:
         message["cotangent"] = encode_array(cotangent, encoding)
+    if twice:
+        message["twice"] = True
     return message
 
 
@@ -229,7 +234,12 @@ def read_answer(line: bytes, number: int, wrt: Sequence[str]) -> Answer:
     if missing:
         raise ProtocolError(f"gradients lacks {', '.join(missing)}")
     gradients = {name: decode_array(answer.gradients[name], f"gradients.{name}") for name in wrt}
-    return Answer(decode_array(answer.value, "value"), gradients)
+    return Answer(
+        decode_array(answer.value, "value"),
+        gradients,
+        touched=None if answer.touched is UNSET else answer.touched,
+        kept=None if answer.kept is UNSET else answer.kept,
+    )
 
 
 def _read(line: bytes, form: type[T]) -> T:

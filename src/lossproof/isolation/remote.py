@@ -50,7 +50,7 @@ class RemoteAdapter(Adapter):
     def __init__(
         self, command: Sequence[str], timeout: float, label: str = "", start: Started | Skipped | None = None
     ) -> None:
-        vars(self)["_lossproof_guest"] = Elsewhere()  # none of its code runs here
+        self._guest = vars(self)["_lossproof_guest"] = Elsewhere()  # none of its code runs here
         if not timeout > 0:
             raise LossproofError(f"a timeout must be above 0 (seconds), not {timeout}")
         self.command = tuple(command)
@@ -188,8 +188,9 @@ class RemoteAdapter(Adapter):
         assert self._process is not None
         self._number += 1
         request = protocol.run_request(
-            self._number, function.function, arrays, function.parameters, wrt, cotangent, self.start.encoding
-        )
+            self._number, function.function, arrays, function.parameters, wrt, cotangent, self.start.encoding,
+            self._guest.twice,
+        )  # fmt: skip
         try:
             limit = protocol.answer_limit(function.function, arrays, function.parameters, wrt)
             line = self._process.ask(protocol.dump(request), self.timeout, limit)
@@ -205,6 +206,7 @@ class RemoteAdapter(Adapter):
             raise Unsupported(answer.unsupported)
         if answer.error is not None:
             raise RemoteError(answer.error)
+        self._guest.touched, self._guest.kept = answer.touched, answer.kept
         return answer
 
 

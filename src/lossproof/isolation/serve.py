@@ -22,7 +22,7 @@ from lossproof.core.functions import FUNCTIONS
 from lossproof.core.guest import guest_of
 from lossproof.core.layout import laid_out
 from lossproof.core.raised import describe
-from lossproof.engine.answer import call_outputs
+from lossproof.engine.answer import Bound, watched
 from lossproof.errors import LossproofError, Unsupported
 from lossproof.isolation import protocol
 from lossproof.isolation.encode import encode_array
@@ -115,22 +115,24 @@ def _introduce(loaded: Loaded) -> Started | Skipped:
 def _run(adapter: Adapter, request: Run) -> dict[str, Any]:
     number = request.id
     try:
-        outputs = guest_of(adapter).visit(_call(adapter, request))
-        value = outputs.pop("value")
-        gradients = {name.removeprefix("gradients."): array for name, array in outputs.items()}
-        return {
-            "id": number,
-            "value": encode_array(value),
-            "gradients": {name: encode_array(array) for name, array in gradients.items()},
-        }
+        bind = _bind(adapter, request)
+        answer = guest_of(adapter).visit(lambda: watched(adapter, bind, request.wrt, request.twice))
+        arrays = {name: encode_array(array) for name, array in answer.outputs.items()}
+        message = {"id": number, "value": arrays.pop("value")}
+        message["gradients"] = {name.removeprefix("gradients."): array for name, array in arrays.items()}
+        if answer.touched is not None:
+            message["touched"] = answer.touched
+        if answer.kept is not None:
+            message["kept"] = answer.kept
+        return message
     except Unsupported as reason:
         return {"id": number, "unsupported": describe(reason)}
     except BaseException as error:
         return {"id": number, "error": describe(error)}
 
 
-def _call(adapter: Adapter, request: Run) -> Callable[[], dict[str, Any]]:
-    """Decode the arrays of a request; what comes back hands them to the adapter and makes the call."""
+def _bind(adapter: Adapter, request: Run) -> Callable[[], Bound]:
+    """Decode the arrays of a request; what comes back hands copies of them to the adapter."""
 
     def decoded(item: Any, what: str) -> Any:
         return laid_out(decode_array(item, what), None if item.layout is UNSET else item.layout)
@@ -142,15 +144,13 @@ def _call(adapter: Adapter, request: Run) -> Callable[[], dict[str, Any]]:
     }
     cotangent = None if request.cotangent is UNSET else decoded(request.cotangent, "cotangent")
 
-    def call() -> dict[str, Any]:
+    def bind() -> Bound:
         arrays = {name: adapter.from_numpy(array) for name, array in given.items()}
         native = {name: adapter.from_numpy(array) for name, array in weights.items()}
         bound = Call(adapter, function.name, {**request.parameters, **native})
-        return call_outputs(
-            adapter, bound, arrays, request.wrt, None if cotangent is None else adapter.from_numpy(cotangent)
-        )
+        return bound, arrays, None if cotangent is None else adapter.from_numpy(cotangent)
 
-    return call
+    return bind
 
 
 if __name__ == "__main__":

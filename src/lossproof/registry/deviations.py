@@ -27,7 +27,7 @@ Names = Annotated[tuple[str, ...], must("a list of names")]
 
 
 class Where(Form, frozen=True):
-    """Cases in which a deviation shows; empty ``dtypes`` or ``outputs`` mean all of them."""
+    """Cases in which a deviation shows; empty ``dtypes`` or ``outputs`` mean all of them, but for laws."""
 
     cases: Names
     dtypes: tuple[Dtype, ...] = ()
@@ -36,7 +36,7 @@ class Where(Form, frozen=True):
     def covers(self, case: str, dtype: str, output: str) -> bool:
         return (
             (not self.dtypes or dtype in self.dtypes)
-            and (not self.outputs or output in self.outputs)
+            and (output in self.outputs if self.outputs else not output.startswith("law."))
             and any(fnmatch.fnmatchcase(case, pattern) for pattern in self.cases)
         )
 

@@ -21,7 +21,7 @@ import msgspec
 from lossproof.core.dtypes import FLOAT_TYPES, INTEGER_TYPES, Dtype
 from lossproof.core.form import Form, matching
 from lossproof.core.verdicts import FAILURES, RIGHT, UNJUDGED, Verdict
-from lossproof.engine.record import LINK, Record
+from lossproof.engine.record import LINK, OUTPUT, Record
 
 # Where a file lies on the machine that ran: what raised tells its name all the same.
 _FOLDERS = re.compile(r"(?<![\w./:])/(?:[\w.@+-]+/)+(?=[\w.@+-])")
@@ -33,7 +33,7 @@ _DTYPES = (*FLOAT_TYPES, *INTEGER_TYPES)
 Function = Annotated[str, matching("[a-z0-9_]+", "a function's name")]
 Topic = Annotated[str, matching("[a-z0-9-]+/[a-z0-9-]+", "topic/id of a case")]
 Clause = Annotated[str, matching("[A-Z][A-Z0-9]*-[0-9]+", "a clause's number, like CE-7")]
-Output = Annotated[str, matching(r"value|gradients\.[a-z_]+", "value or gradients.<array>")]
+Output = Annotated[str, OUTPUT]
 Link = Annotated[str, matching(LINK.pattern, "a link that begins with http:// or https://")]
 
 

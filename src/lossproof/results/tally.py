@@ -19,6 +19,11 @@ CONFORMS = "conforms"
 MAX_REASONS = 3
 
 
+def row_of(record: Record) -> str:
+    """What a record is counted under: its function, or the law of a call."""
+    return record.output if record.output.startswith("law.") else record.function
+
+
 @dataclass
 class Tally:
     """The records of one adapter: counts, and the few that are listed.
@@ -28,9 +33,9 @@ class Tally:
 
     gate: Gate
     limit: int | None
-    functions: dict[str, Counter[Verdict]] = field(default_factory=dict)
+    rows: dict[str, Counter[Verdict]] = field(default_factory=dict)
     worst_share: dict[str, float] = field(default_factory=dict)
-    """By function, the largest error of what is right, as a share of what is allowed."""
+    """By row, the largest error of what is right, as a share of what is allowed."""
     listed: list[Record] = field(default_factory=list)
     reasons: Counter[str] = field(default_factory=Counter)
     """Why outputs were not judged, and how many."""
@@ -40,8 +45,8 @@ class Tally:
 
     def add(self, records: Iterable[Record]) -> None:
         for record in records:
-            name, verdict = record.function, record.verdict
-            self.functions.setdefault(name, Counter())[verdict] += 1
+            name, verdict = row_of(record), record.verdict
+            self.rows.setdefault(name, Counter())[verdict] += 1
             if verdict in RIGHT and record.share_used:
                 self.worst_share[name] = max(self.worst_share.get(name, 0.0), record.share_used)
             self.choices.add(record, record.choices)
@@ -58,8 +63,8 @@ class Tally:
 
     @property
     def verdicts(self) -> Counter[Verdict]:
-        """Of all functions together."""
-        return sum(self.functions.values(), Counter())
+        """Of all together."""
+        return sum(self.rows.values(), Counter())
 
     @property
     def outputs(self) -> int:

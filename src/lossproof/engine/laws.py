@@ -1,0 +1,138 @@
+"""Laws of a call: what holds of every call, whatever it computes (spec/general.md, G-13 to G-17).
+
+That inputs stay untouched is watched at every call that is judged. The other laws need calls of their own
+and are judged on a sample, the same on every machine.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from functools import lru_cache
+from typing import NamedTuple
+
+from lossproof.adapter import Adapter
+from lossproof.case.model import Case
+from lossproof.case.read import load_file
+from lossproof.core.resources import folder
+from lossproof.core.verdicts import RIGHT, UNJUDGED, ProcessFault, Verdict
+from lossproof.engine.answer import Answer
+from lossproof.engine.call import ask
+from lossproof.engine.verdict import Judged
+
+PREFIX = "law."
+CLAUSES = {
+    "law.inputs-untouched": "G-13",
+    "law.value-alone": "G-14",
+    "law.repeats": "G-15",
+    "law.results-kept": "G-16",
+    "law.same-bits": "G-17",
+}
+"""The laws, as outputs of a case, and their clauses."""
+
+RECOMMENDED = frozenset({"law.same-bits"})
+EVERY = 16
+"""One of so many cases and dtypes is asked again, beside the first ordinary one of each function."""
+
+Judge = Callable[[Answer], Mapping[str, Judged]]
+
+
+class Ruling(NamedTuple):
+    """What was found of one law: the verdict, and in words what breaks it or why it was not judged."""
+
+    law: str
+    verdict: Verdict
+    message: str = ""
+
+
+def sampled(case: Case, dtype: str) -> bool:
+    """Whether a case is asked again in a dtype, for the laws that need more than one call."""
+    first = _ordinary(case.function.name)[0]
+    return case.id == first.id or zlib.crc32(f"{case.id} {dtype}".encode()) % EVERY == 0
+
+
+def rulings(
+    adapter: Adapter, case: Case, dtype: str, answer: Answer, judged: Mapping[str, Judged], judge: Judge
+) -> Iterator[Ruling]:
+    """Judge the laws on a call that was answered; on one that was not, none is.
+
+    Args:
+        adapter: whose call it was, which is asked again where the case is sampled.
+        case: what was asked for.
+        dtype: in which dtype.
+        answer: what it gave.
+        judged: the verdicts on that.
+        judge: gives the verdicts on other answers to the same call.
+    """
+    if "value" not in answer.outputs:
+        return
+    if answer.touched is None:
+        yield Ruling("law.inputs-untouched", Verdict.UNSUPPORTED, "the adapter does not show its inputs")
+    else:
+        names = ", ".join(answer.touched)
+        yield _ruling("law.inputs-untouched", f"the call changed {names}" if names else "")
+    if answer.kept is not None:
+        yield _ruling("law.results-kept", "" if answer.kept else "a second call changed the first's results")
+    right = [output for output, one in judged.items() if one.verdict in RIGHT]
+    if not right or not sampled(case, dtype):
+        return
+    same_bits = []
+    if "value" in right and len(case.expected or ()) > 1:
+        alone = ask(adapter, case, dtype, ["value"])
+        yield from _agreeing("law.value-alone", "without gradients ", alone, ["value"], judge)
+        same_bits += _other_bits("without gradients ", answer, alone, ["value"])
+    other, other_dtype = _other(case, dtype, adapter)
+    ask(adapter, other, other_dtype)
+    again = ask(adapter, case, dtype)
+    yield from _agreeing("law.repeats", f"after {other.id} in {other_dtype} ", again, right, judge)
+    same_bits += _other_bits("asked again ", answer, again, right)
+    yield _ruling("law.same-bits", "; ".join(same_bits))
+
+
+def _ruling(law: str, broken: str) -> Ruling:
+    wrong = Verdict.BELOW if law in RECOMMENDED else Verdict.FAIL
+    return Ruling(law, wrong if broken else Verdict.PASS, broken)
+
+
+def _agreeing(law: str, when: str, answer: Answer, outputs: list[str], judge: Judge) -> Iterator[Ruling]:
+    """That outputs that were right are right in another answer to the same call."""
+    faults = [error for error in answer.raised.values() if isinstance(error, ProcessFault)]
+    if faults:
+        yield Ruling(law, faults[0].verdict, f"{when}{faults[0]}")
+        return
+    found = judge(answer)
+    wrong = [
+        f"{when}{output} is wrong: {found[output].comparison.message}"
+        for output in outputs
+        if found[output].verdict not in RIGHT | UNJUDGED
+    ]
+    yield _ruling(law, "; ".join(wrong))
+
+
+def _other_bits(when: str, one: Answer, two: Answer, outputs: list[str]) -> list[str]:
+    pairs = [(output, one.outputs.get(output), two.outputs.get(output)) for output in outputs]
+    return [
+        f"{when}{output} has other bits"
+        for output, a, b in pairs
+        if a is not None and b is not None and (a.dtype != b.dtype or a.tobytes() != b.tobytes())
+    ]
+
+
+@lru_cache(maxsize=32)
+def _ordinary(function: str) -> tuple[Case, ...]:
+    """Plain cases of a function."""
+    files = sorted((folder("cases") / function).glob("*.yaml"), key=lambda path: path.stem != "ordinary")
+    return tuple(load_file(files[0]))
+
+
+def _other(case: Case, dtype: str, adapter: Adapter) -> tuple[Case, str]:
+    """A call of the same function with other shapes or parameters, and in another dtype if there is one."""
+    every = _ordinary(case.function.name)
+    names = [array.name for array in case.function.arrays]
+
+    def kind(one: Case) -> object:
+        return [one.shape_of(name) for name in names], repr(sorted(one.parameters.items()))
+
+    other = next((one for one in every if kind(one) != kind(case)), every[0])
+    dtypes = [name for name in other.dtypes if name != dtype and name in adapter.dtypes]
+    return other, dtypes[0] if dtypes else dtype

@@ -1,0 +1,259 @@
+"""Laws of a call: each has wrong implementations that break it alone, in process and in a process apart."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import pytest
+from lossproof.adapters.numpy import NumpyAdapter
+
+import lossproof
+from lossproof import Call
+from lossproof.case.model import Case
+from lossproof.core.functions import FUNCTIONS
+from lossproof.core.guest import Elsewhere
+from lossproof.core.verdicts import FAILURES, RIGHT, Verdict
+from lossproof.engine import laws
+from lossproof.engine.judge import run_case
+from lossproof.engine.record import Record
+from lossproof.isolation.load import load_adapter
+from lossproof.isolation.remote import RemoteAdapter
+from lossproof.registry.deviations import Deviations
+from tests.own_cases import quick_cases
+
+NONE = Deviations([], "", "", "")
+ASKED_AGAIN = [(case, dtype) for case in quick_cases() for dtype in case.dtypes if laws.sampled(case, dtype)]
+
+
+def broken(records: list[Record]) -> set[str]:
+    """The outputs of records that are not right."""
+    return {record.output for record in records if record.verdict not in RIGHT | {Verdict.UNSUPPORTED}}
+
+
+def asked_again(function: str, dtype: str = "float32") -> list[Case]:
+    return [case for case, of in ASKED_AGAIN if case.function.name == function and of == dtype]
+
+
+def judged(adapter: lossproof.Adapter, cases: list[Case], dtype: str = "float32") -> list[Record]:
+    return [record for case in cases for record in run_case(adapter, "x", case, dtype, NONE)]
+
+
+# -- the sample --------------------------------------------------------------------------------
+
+
+def test_every_function_and_dtype_is_asked_again() -> None:
+    due = {(case.function.name, dtype) for case in quick_cases() for dtype in case.dtypes}
+    assert {(case.function.name, dtype) for case, dtype in ASKED_AGAIN} == due
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_correct_functions_keep_all_laws(function: str) -> None:
+    dtype = "float32" if FUNCTIONS[function].has_float_arrays else "int32"
+    records = judged(NumpyAdapter(), asked_again(function, dtype), dtype)
+    assert not broken(records)
+    due = set(laws.CLAUSES) - (set() if FUNCTIONS[function].wrt else {"law.value-alone"})
+    assert {record.output for record in records if record.output.startswith("law.")} == due
+
+
+# -- inputs ------------------------------------------------------------------------------------
+
+
+class Overwriting(NumpyAdapter):
+    """Writes over one of its inputs, by name, after the value or after the gradients."""
+
+    def __init__(self, name: str, backward: bool) -> None:
+        self.victim, self.backward = name, backward
+
+    def spoil(self, call: Call, arrays: Mapping[str, Any], cotangent: Any) -> None:
+        array = {**arrays, **call.parameters, "cotangent": cotangent}[self.victim]
+        array[...] = np.where(array == 1, array.dtype.type(0), array.dtype.type(1))
+
+    def evaluate(self, function: Call, arrays: Mapping[str, Any]) -> Any:
+        value = np.array(super().evaluate(function, arrays))
+        if not self.backward:
+            self.spoil(function, arrays, None)
+        return value
+
+    def value_and_gradients(
+        self, function: Call, arrays: Mapping[str, Any], wrt: tuple[str, ...], *, cotangent: Any = None
+    ) -> Any:
+        value, gradients = super().value_and_gradients(function, arrays, wrt, cotangent=cotangent)
+        value, gradients = np.array(value), {name: np.array(array) for name, array in gradients.items()}
+        if self.backward:
+            self.spoil(function, arrays, cotangent)
+        return value, gradients
+
+
+def arrays_of(function: str) -> list[str]:
+    """All that a function takes as arrays."""
+    definition = FUNCTIONS[function]
+    weights = [parameter.name for parameter in definition.parameters if parameter.kind == "array"]
+    return [array.name for array in definition.arrays] + weights + (["cotangent"] if definition.wrt else [])
+
+
+def given(case: Case, name: str) -> bool:
+    if name == "cotangent":
+        return case.cotangent is not None and bool(case.function.wrt)
+    return bool(np.prod(case.shape_of(name))) if name in case.inputs else case.parameters[name] is not None
+
+
+@pytest.mark.parametrize(
+    ("function", "name"), [(function, name) for function in FUNCTIONS for name in arrays_of(function)]
+)
+def test_an_input_that_is_written_to_is_seen(function: str, name: str) -> None:
+    backward = bool(FUNCTIONS[function].wrt)
+    cases = [
+        case
+        for case in quick_cases()
+        if case.function.name == function and given(case, name) and backward == (len(case.expected or ()) > 1)
+        and "float32" in case.dtypes
+    ][:3]  # fmt: skip
+    dtype = "float32"
+    if not cases:
+        cases = [case for case in quick_cases() if case.function.name == function and given(case, name)][:3]
+        dtype = cases[0].dtypes[0]
+    for case in cases:
+        records = run_case(Overwriting(name, backward), "x", case, dtype, NONE)
+        (law,) = (record for record in records if record.output == "law.inputs-untouched")
+        assert law.verdict is Verdict.FAIL and name in law.message, case.id
+
+
+class InPlace(Overwriting):
+    """The gradient is written over the logits."""
+
+    def __init__(self) -> None:
+        super().__init__("logits", backward=True)
+
+    def spoil(self, call: Call, arrays: Mapping[str, Any], cotangent: Any) -> None:
+        if self.victim in arrays:
+            super().spoil(call, arrays, cotangent)
+
+
+# -- what else a call leaves behind ------------------------------------------------------------
+
+
+class Plain(NumpyAdapter):
+    """What the mutants below have in common: one function, which they call ``self.mutant``."""
+
+    def evaluate(self, function: Call, arrays: Mapping[str, Any]) -> Any:
+        return self.mutant(np.asarray(super().evaluate(function, arrays)))
+
+    def value_and_gradients(
+        self, function: Call, arrays: Mapping[str, Any], wrt: tuple[str, ...], *, cotangent: Any = None
+    ) -> Any:
+        value, gradients = super().value_and_gradients(function, arrays, wrt, cotangent=cotangent)
+        return self.mutant(np.asarray(value)), gradients
+
+    def mutant(self, value: Any) -> Any:
+        raise NotImplementedError
+
+
+class OneBuffer(Plain):
+    """Gives its results in memory that the next call uses again."""
+
+    def __init__(self) -> None:
+        self.memory = np.zeros(2**20, np.uint8)
+
+    def mutant(self, value: Any) -> Any:
+        shared = self.memory[: value.nbytes].view(value.dtype).reshape(value.shape)
+        shared[...] = value
+        return shared
+
+
+class FirstKept(Plain):
+    """Gives the first result of a shape to all calls of that shape after another one came."""
+
+    def __init__(self) -> None:
+        self.shapes: set[Any] = set()
+
+    def mutant(self, value: Any) -> Any:
+        self.shapes.add((value.shape, value.dtype))
+        return value if len(self.shapes) == 1 else value * 2
+
+
+class Counting(Plain):
+    """Is right the first time only."""
+
+    calls = 0
+
+    def mutant(self, value: Any) -> Any:
+        self.calls += 1
+        return value if self.calls <= 1 else value + value.dtype.type(1)
+
+
+class Noisy(Plain):
+    """Is off by one in the last place later on."""
+
+    calls = 0
+
+    def mutant(self, value: Any) -> Any:
+        self.calls += 1
+        return np.nextafter(value, value.dtype.type(8)) if self.calls > 2 else value
+
+
+class Inference(NumpyAdapter):
+    """Has another formula where no gradient is asked for."""
+
+    def evaluate(self, function: Call, arrays: Mapping[str, Any]) -> Any:
+        value = np.asarray(super().evaluate(function, arrays))
+        return value.astype(np.float16).astype(value.dtype) + value.dtype.type(0.125)
+
+
+class InferenceBits(NumpyAdapter):
+    """Rounds otherwise where no gradient is asked for."""
+
+    def evaluate(self, function: Call, arrays: Mapping[str, Any]) -> Any:
+        value = np.asarray(super().evaluate(function, arrays))
+        return np.nextafter(value, value.dtype.type(8))
+
+
+DIFFERENTIABLE = [name for name, function in FUNCTIONS.items() if function.wrt]
+MUTANTS: list[tuple[Callable[[], lossproof.Adapter], str]] = [
+    (OneBuffer, "law.results-kept"),
+    (Counting, "law.repeats"),
+    (FirstKept, "law.repeats"),
+    (Noisy, "law.same-bits"),
+    (Inference, "law.value-alone"),
+    (InferenceBits, "law.same-bits"),
+]
+
+
+@pytest.mark.parametrize("function", DIFFERENTIABLE)
+@pytest.mark.parametrize(("mutant", "law"), MUTANTS, ids=lambda item: getattr(item, "__name__", item))
+def test_a_law_is_broken(mutant: Callable[[], lossproof.Adapter], law: str, function: str) -> None:
+    """On each function, by its first plain case already, of which value and gradients are right."""
+    case = laws._ordinary(function)[0]
+    found = run_case(mutant(), "x", case, "float32", NONE)
+    (ruling,) = (record for record in found if record.output == law)
+    assert ruling.clause == laws.CLAUSES[law]
+    assert ruling.verdict is (Verdict.BELOW if law in laws.RECOMMENDED else Verdict.FAIL), ruling
+    assert not {
+        record.output for record in found if record.verdict in FAILURES and record.output[:3] != "law"
+    }
+
+
+@pytest.mark.parametrize("mutant", [OneBuffer, Counting, FirstKept, Noisy, Inference, InferenceBits, InPlace])
+def test_laws_are_the_same_in_a_process_of_its_own(mutant: type[lossproof.Adapter]) -> None:
+    cases = [
+        laws._ordinary(function)[0] for function in ("softmax", "l2_loss", "sparse_softmax_cross_entropy")
+    ]
+    here = judged(mutant(), cases)
+    loaded = load_adapter(f"{__file__}:{mutant.__name__}", isolate=True)
+    assert isinstance(loaded.adapter, RemoteAdapter)
+    try:
+        assert judged(loaded.adapter, cases) == here
+    finally:
+        loaded.adapter.close()
+    assert "law" in {output[:3] for output in broken(here)}
+
+
+def test_a_process_that_does_not_look_is_unsupported() -> None:
+    """One that speaks the protocol and says neither ``touched`` nor ``kept``."""
+    adapter = NumpyAdapter()
+    vars(adapter)["_lossproof_guest"] = Elsewhere()
+    records = judged(adapter, [laws._ordinary("softmax")[0]])
+    found = {record.output: record.verdict for record in records}
+    assert found["law.inputs-untouched"] is Verdict.UNSUPPORTED
+    assert "law.results-kept" not in found and found["law.repeats"] is Verdict.PASS
