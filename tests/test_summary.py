@@ -242,7 +242,10 @@ def judged(**entry: Any) -> dict[str, Any]:
         ({"judged": {"softmax": {"<b>": {}}}}, "must be a clause's number"),
         ({"judged": {"softmax": {"SM-1": {"x": {}}}}}, "must be topic/id of a case, not 'x'"),
         ({"judged": {"softmax": {"SM-1": {"a/b\n": {}}}}}, "must be topic/id of a case"),
-        ({"judged": {"softmax": {"SM-1": {"a/b": {"gradients.<b>": {}}}}}}, "value or gradients.<array>"),
+        (
+            {"judged": {"softmax": {"SM-1": {"a/b": {"gradients.<b>": {}}}}}},
+            "value, gradients.<array> or law.<name>",
+        ),
         ({"upstream": {"id": "javascript:alert(1)"}}, "must be a link that begins with"),
         ({"judged": []}, "judged must be a mapping, not []"),
         ({"dtypes": ["float8"]}, "unknown dtype 'float8'"),

@@ -127,7 +127,6 @@ def run_case(adapter: Adapter, name: str, case: Case, dtype: str, deviations: De
         found.append(
             Record(
                 case.id, case.function.name, laws.CLAUSES[law], name, dtype, law, verdict, message=message,
-                error_ulp=0.0 if verdict is Verdict.PASS else None,
                 deviation=deviation.id if deviation else None, upstream=_link(deviation),
             )
         )  # fmt: skip

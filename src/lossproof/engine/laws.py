@@ -1,4 +1,4 @@
-"""Laws of a call: what holds of every call, whatever it computes (spec/general.md, G-13 to G-17).
+"""Laws of a call: what holds of every call, whatever it computes (spec/general.md, G-13 to G-18).
 
 That inputs stay untouched is watched at every call that is judged. The other laws need calls of their own
 and are judged on a sample, the same on every machine.
@@ -7,13 +7,19 @@ and are judged on a sample, the same on every machine.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
 
 from lossproof.adapter import Adapter
+from lossproof.case.inputs import materialize
 from lossproof.case.model import Case
 from lossproof.case.read import load_file
+from lossproof.core.dtypes import FLOAT_TYPES
 from lossproof.core.resources import folder
 from lossproof.core.verdicts import RIGHT, UNJUDGED, ProcessFault, Verdict
 from lossproof.engine.answer import Answer
@@ -27,10 +33,11 @@ CLAUSES = {
     "law.repeats": "G-15",
     "law.results-kept": "G-16",
     "law.same-bits": "G-17",
+    "law.rows": "G-18",
 }
 """The laws, as outputs of a case, and their clauses."""
 
-RECOMMENDED = frozenset({"law.same-bits"})
+RECOMMENDED = frozenset({"law.same-bits", "law.rows"})
 EVERY = 16
 """One of so many cases and dtypes is asked again, beside the first ordinary one of each function."""
 
@@ -87,6 +94,17 @@ def rulings(
     yield from _agreeing("law.repeats", f"after {other.id} in {other_dtype} ", again, right, judge)
     same_bits += _other_bits("asked again ", answer, again, right)
     yield _ruling("law.same-bits", "; ".join(same_bits))
+    count = _rows(case)
+    if count > 1:
+        orders = {
+            "of the last row alone, ": [count - 1],
+            "with the first row behind the others, ": [*range(1, count), 0],
+        }
+        other_rows = []
+        for when, order in orders.items():
+            those = Answer({output: answer.outputs[output][order] for output in right})
+            other_rows += _other_bits(when, those, ask(adapter, _taken(case, order), dtype), right)
+        yield _ruling("law.rows", "; ".join(other_rows))
 
 
 def _ruling(law: str, broken: str) -> Ruling:
@@ -114,8 +132,53 @@ def _other_bits(when: str, one: Answer, two: Answer, outputs: list[str]) -> list
     return [
         f"{when}{output} has other bits"
         for output, a, b in pairs
-        if a is not None and b is not None and (a.dtype != b.dtype or a.tobytes() != b.tobytes())
+        if a is not None and b is not None and _bits(a) != _bits(b)
     ]
+
+
+def _bits(array: npt.NDArray[Any]) -> tuple[str, tuple[int, ...], bytes]:
+    """An array bit for bit; one NaN is as good as another."""
+    if array.dtype.name in FLOAT_TYPES:
+        array = np.where(np.isnan(array), array.dtype.type("nan"), array)
+    return array.dtype.name, array.shape, array.tobytes()
+
+
+def _rows(case: Case) -> int:
+    """How many rows along the first axis a case has that are independent of each other; or 0."""
+    assert case.expected is not None
+    first = case.shape_of(case.function.leading.name)
+    shapes = [case.shape_of(array.name) for array in case.function.arrays]
+    shapes.append(case.expected["value"].shape)
+    separate = all(shape[:1] == first[:1] != () for shape in shapes)
+    axis = case.parameters.get("axis")
+    across = axis is not None and axis % len(first) == 0
+    return first[0] if separate and not across and not case.layout and not _by_row(case) - {first} else 0
+
+
+def _by_row(case: Case) -> set[tuple[int, ...]]:
+    """The shapes of weights with as many axes as the inputs: of each row, that is."""
+    rank = len(case.shape_of(case.function.leading.name))
+    shapes = {np.shape(_array(value)) for _, value in _weights(case)}
+    return {shape for shape in shapes if len(shape) >= rank}
+
+
+def _weights(case: Case) -> list[tuple[str, Any]]:
+    names = [parameter.name for parameter in case.function.parameters if parameter.kind == "array"]
+    return [(name, case.parameters[name]) for name in names if case.parameters[name] is not None]
+
+
+def _array(spec: Any) -> npt.NDArray[Any]:
+    return materialize(spec, integer=False)
+
+
+def _taken(case: Case, order: Sequence[int]) -> Case:
+    """The case with some of its rows."""
+    inputs = {name: array[list(order)] for name, array in case.exact_arrays.items()}
+    weights = {name: _array(value) for name, value in _weights(case)}
+    rank = len(case.shape_of(case.function.leading.name))
+    weights = {name: array[list(order)] if array.ndim == rank else array for name, array in weights.items()}
+    cotangent = None if case.cotangent is None else _array(case.cotangent)[list(order)]
+    return replace(case, inputs=inputs, parameters={**case.parameters, **weights}, cotangent=cotangent)
 
 
 @lru_cache(maxsize=32)

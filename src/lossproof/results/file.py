@@ -26,7 +26,7 @@ from lossproof.engine.record import Record
 from lossproof.errors import InputError
 from lossproof.registry.loaded import AdapterInfo
 from lossproof.results.gate import Gate
-from lossproof.results.summary import Judgements, Link, Summary, Unjudged, unfold
+from lossproof.results.summary import Group, Judgements, Link, Summary, unfold
 from lossproof.results.tally import Tally
 
 CasesSet = Literal["quick", "thorough", "chosen"]
@@ -90,8 +90,10 @@ class ResultsFile(Form, frozen=True):
     """In full; the fields below are those of a summary of one adapter, which has them all instead."""
     dtypes: tuple[Dtype, ...] | UnsetType = UNSET
     upstream: dict[str, Link] | UnsetType = UNSET
-    unjudged: tuple[Unjudged, ...] | UnsetType = UNSET
+    unjudged: tuple[Group, ...] | UnsetType = UNSET
     judged: Judgements | UnsetType = UNSET
+    kept: tuple[Group, ...] | UnsetType = UNSET
+    """Absent from files of before the laws of a call."""
 
 
 def write_json(
@@ -245,6 +247,7 @@ def _unfolded(path: Path, file: ResultsFile) -> tuple[Record, ...]:
     if len(file.adapters) != 1:
         raise InputError(path, None, f"a summary is about one adapter, and here are {len(file.adapters)}")
     try:
-        return tuple(unfold(Summary(*parts), file.adapters[0].name))  # type: ignore[arg-type]
+        kept = () if isinstance(file.kept, UnsetType) else file.kept
+        return tuple(unfold(Summary(*parts, kept), file.adapters[0].name))  # type: ignore[arg-type]
     except ValueError as error:
         raise InputError(path, None, f"a summary: {error}") from None

@@ -113,14 +113,14 @@ def _write(path: Path, info: AdapterInfo, summary: Summary, cases: CasesSet) -> 
     head = {"schema": 1, "environment": environment(cases), "adapters": [msgspec.to_builtins(info)]}
     # As JSON can hold it, texts with half a character too.
     document = msgspec.json.decode(encode(head | msgspec.to_builtins(summary)))
-    depths = {"environment": 2, "adapters": 2, "upstream": 2, "unjudged": 2, "judged": 4}
+    depths = {"environment": 2, "adapters": 2, "upstream": 2, "unjudged": 2, "judged": 4, "kept": 4}
     lines = [f'"{name}": {_text(value, depths.get(name, 1))}' for name, value in document.items()]
     write(path, "{\n " + ",\n ".join(lines) + "\n}\n")
 
 
 def _text(value: Any, lines: int, indent: int = 1) -> str:
     """JSON with a line for each entry of the outer ``lines - 1`` levels."""
-    if lines == 1 or not value:
+    if lines == 1 or not value or not isinstance(value, (dict, list)):
         return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     if isinstance(value, dict):
         entries = [f"{json.dumps(key)}: {_text(item, lines - 1, indent + 1)}" for key, item in value.items()]

@@ -3,7 +3,7 @@
 It keeps each verdict, errors to two digits (below 1 to one place, and half an ULP is none), and what came
 out where that is not plainly right: all of a small output, the place of the largest error of a large one.
 The extremes of each function and dtype keep their place and two digits. Outputs that were not judged are
-listed by reason.
+listed by reason, and so are laws of a call that were kept.
 """
 
 from __future__ import annotations
@@ -54,13 +54,13 @@ class Judged(Form, frozen=True, omit_defaults=True):
     worst: str | tuple[str | None, ...] | None = None
 
 
-class Unjudged(Form, frozen=True, omit_defaults=True):
-    """Outputs that were not judged, each of each case in each dtype; one reason, or one per dtype."""
+class Group(Form, frozen=True, omit_defaults=True):
+    """Outputs with the same to say, each of each case in each dtype; one reason, or one per dtype."""
 
-    message: str | tuple[str, ...]
     dtypes: tuple[Dtype, ...]
     outputs: tuple[Output, ...]
     cases: dict[Function, dict[Clause, tuple[Topic, ...]]]
+    message: str | tuple[str, ...] = ""
     verdict: Verdict | tuple[Verdict, ...] = Verdict.UNSUPPORTED
 
 
@@ -74,8 +74,11 @@ class Summary(Form, frozen=True):
     """What ``judged`` is about where it does not say."""
     upstream: dict[str, Link]
     """Where deviations are reported or documented, by their ids."""
-    unjudged: tuple[Unjudged, ...]
+    unjudged: tuple[Group, ...]
+    """Outputs that were not judged."""
     judged: Judgements
+    kept: tuple[Group, ...] = ()
+    """Laws of a call that were kept."""
 
 
 _FIELDS = tuple(name for name in Judged.__struct_fields__ if name != "dtypes")
@@ -86,7 +89,7 @@ def fold(records: Iterable[Record]) -> Summary:
     kept = sorted(records, key=_place)
     found: dict[tuple[str, str, str, str], list[Record]] = defaultdict(list)
     for r in kept:
-        if r.verdict not in UNJUDGED:
+        if not _unjudged(r) and not _kept_law(r):
             found[r.function, r.clause, r.case.partition("/")[2], r.output].append(r)
     sets = Counter(tuple(row.dtype for row in rows) for rows in found.values())
     dtypes = sets.most_common(1)[0][0] if sets else ()
@@ -96,7 +99,16 @@ def fold(records: Iterable[Record]) -> Summary:
         outputs = judged.setdefault(function, {}).setdefault(clause, {}).setdefault(topic, {})
         outputs[output] = _folded(rows, dtypes, extremes)
     upstream = {r.deviation: r.upstream for r in kept if r.deviation is not None and r.upstream is not None}
-    return Summary(dtypes, upstream, tuple(_unjudged(kept)), judged)
+    unjudged = tuple(_groups(filter(_unjudged, kept)))
+    return Summary(dtypes, upstream, unjudged, judged, tuple(_groups(filter(_kept_law, kept))))
+
+
+def _unjudged(record: Record) -> bool:
+    return record.verdict in UNJUDGED
+
+
+def _kept_law(record: Record) -> bool:
+    return record.output.startswith("law.") and record.verdict is Verdict.PASS
 
 
 def _place(record: Record) -> tuple[str, str, int, str, int]:
@@ -201,12 +213,11 @@ def _largest(records: Sequence[Record], cell_of: Callable[[Record], tuple[object
     return {place for *_, place in largest.values()}
 
 
-def _unjudged(records: Sequence[Record]) -> Iterator[Unjudged]:
+def _groups(records: Iterable[Record]) -> Iterator[Group]:
     """By reasons, dtypes and outputs, so that each group is all of their combinations."""
     by_output: dict[tuple[str, str, str], list[Record]] = defaultdict(list)
     for r in records:
-        if r.verdict in UNJUDGED:
-            by_output[r.clause, r.case, r.output].append(r)
+        by_output[r.clause, r.case, r.output].append(r)
     # One entry per dtype: its name, the verdict and the reason.
     by_case: dict[tuple[str, str, tuple[tuple[str, Verdict, str], ...]], list[str]] = defaultdict(list)
     for (clause, case, output), rows in by_output.items():
@@ -218,7 +229,7 @@ def _unjudged(records: Sequence[Record]) -> Iterator[Unjudged]:
         clauses[clause] = (*clauses.get(clause, ()), topic)
     for (why, of), cases in groups.items():
         dtypes, verdicts, messages = zip(*why, strict=True)
-        yield Unjudged(_once(messages), dtypes, of, cases, _once(verdicts))
+        yield Group(dtypes, of, cases, _once(messages), _once(verdicts))
 
 
 def _once(values: tuple[Any, ...]) -> Any:
@@ -239,7 +250,7 @@ def unfold(summary: Summary, adapter: str) -> Iterator[Record]:
                 case=f"{function}/{topic}", function=function, clause=clause, adapter=adapter, dtype=dtype,
                 output=output, upstream=summary.upstream.get(own["deviation"]), **own,
             )  # fmt: skip
-    for group in summary.unjudged:
+    for group in (*summary.unjudged, *summary.kept):
         count = len(group.dtypes)
         verdicts = _spread(group.verdict, count, "unjudged", "verdict")
         reasons = tuple(zip(group.dtypes, verdicts, _spread(group.message, count, "unjudged", "message")))
