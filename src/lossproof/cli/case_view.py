@@ -17,8 +17,8 @@ from lossproof.core.clauses import clauses
 from lossproof.core.escape import visible
 from lossproof.core.text import display
 from lossproof.core.verdicts import Verdict
-from lossproof.engine.judge import records
-from lossproof.engine.proof import ask_proven
+from lossproof.engine.judge import answered
+from lossproof.engine.record import kept_law
 from lossproof.registry.loaded import Loaded
 
 
@@ -94,8 +94,8 @@ def show_answer(console: Console, case: Case, loaded: Loaded) -> None:
     for dtype in case.dtypes:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            answer = ask_proven(loaded.adapter, case, dtype)
-            judged = records(case, dtype, info.name, answer, loaded.deviations)
+            answer, found = answered(loaded.adapter, info.name, case, dtype, loaded.deviations)
+            judged = [record for record in found if not kept_law(record)]
         for record in judged:
             verdict = record.verdict + (f" ({record.variant})" if record.variant else "")
             line = Text(f"  {dtype:>8} {record.output}: ")

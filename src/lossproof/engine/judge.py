@@ -115,6 +115,13 @@ def _recorded(verdict: Verdict, message: str, deviation: Deviation | None) -> tu
 
 def run_case(adapter: Adapter, name: str, case: Case, dtype: str, deviations: Deviations) -> list[Record]:
     """Run one case in one dtype; judge every output, and the laws of a call."""
+    return answered(adapter, name, case, dtype, deviations)[1]
+
+
+def answered(
+    adapter: Adapter, name: str, case: Case, dtype: str, deviations: Deviations
+) -> tuple[Answer, list[Record]]:
+    """Run one case in one dtype: what the adapter gives, and what ``run_case`` makes of it."""
     answer = ask_proven(adapter, case, dtype, twice=laws.sampled(case, dtype))
     judged = judge(case, dtype, answer)
     found = records(case, dtype, name, answer, deviations, judged)
@@ -130,7 +137,7 @@ def run_case(adapter: Adapter, name: str, case: Case, dtype: str, deviations: De
                 deviation=deviation.id if deviation else None, upstream=_link(deviation),
             )
         )  # fmt: skip
-    return found
+    return answer, found
 
 
 def _judge_again(case: Case, dtype: str, answer: Answer) -> dict[str, Judged]:

@@ -62,7 +62,17 @@ class Record(Form, frozen=True, omit_defaults=True, gc=False):
             return self.share
         return self.error / self.allowed if self.error is not None and self.allowed else None
 
+    @property
+    def is_law(self) -> bool:
+        """Whether it is about a law of the call, and no output of it."""
+        return self.output.startswith("law.")
+
     def to_json(self) -> dict[str, Any]:
         """Its row in a results file; JSON has no infinity, so an error too large to be a number is null."""
         row: dict[str, Any] = msgspec.json.decode(encode(self))
         return row
+
+
+def kept_law(record: Record) -> bool:
+    """Whether it says that a law of the call was kept, which is worth no word where others are."""
+    return record.is_law and record.verdict is Verdict.PASS

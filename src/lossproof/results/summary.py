@@ -21,7 +21,7 @@ import msgspec
 from lossproof.core.dtypes import FLOAT_TYPES, INTEGER_TYPES, Dtype
 from lossproof.core.form import Form, matching
 from lossproof.core.verdicts import FAILURES, RIGHT, UNJUDGED, Verdict
-from lossproof.engine.record import LINK, OUTPUT, Record
+from lossproof.engine.record import LINK, OUTPUT, Record, kept_law
 
 # Where a file lies on the machine that ran: what raised tells its name all the same.
 _FOLDERS = re.compile(r"(?<![\w./:])/(?:[\w.@+-]+/)+(?=[\w.@+-])")
@@ -89,7 +89,7 @@ def fold(records: Iterable[Record]) -> Summary:
     kept = sorted(records, key=_place)
     found: dict[tuple[str, str, str, str], list[Record]] = defaultdict(list)
     for r in kept:
-        if not _unjudged(r) and not _kept_law(r):
+        if not _unjudged(r) and not kept_law(r):
             found[r.function, r.clause, r.case.partition("/")[2], r.output].append(r)
     sets = Counter(tuple(row.dtype for row in rows) for rows in found.values())
     dtypes = sets.most_common(1)[0][0] if sets else ()
@@ -100,15 +100,11 @@ def fold(records: Iterable[Record]) -> Summary:
         outputs[output] = _folded(rows, dtypes, extremes)
     upstream = {r.deviation: r.upstream for r in kept if r.deviation is not None and r.upstream is not None}
     unjudged = tuple(_groups(filter(_unjudged, kept)))
-    return Summary(dtypes, upstream, unjudged, judged, tuple(_groups(filter(_kept_law, kept))))
+    return Summary(dtypes, upstream, unjudged, judged, tuple(_groups(filter(kept_law, kept))))
 
 
 def _unjudged(record: Record) -> bool:
     return record.verdict in UNJUDGED
-
-
-def _kept_law(record: Record) -> bool:
-    return record.output.startswith("law.") and record.verdict is Verdict.PASS
 
 
 def _place(record: Record) -> tuple[str, str, int, str, int]:

@@ -21,7 +21,7 @@ MAX_REASONS = 3
 
 def row_of(record: Record) -> str:
     """What a record is counted under: its function, or the law of a call."""
-    return record.output if record.output.startswith("law.") else record.function
+    return record.output if record.is_law else record.function
 
 
 @dataclass

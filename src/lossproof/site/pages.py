@@ -31,7 +31,7 @@ from lossproof.core.functions import FUNCTIONS
 from lossproof.core.resources import folder
 from lossproof.core.verdicts import FAILURES, UNJUDGED, Verdict
 from lossproof.engine.judge import MAX_SHOWN, small_text
-from lossproof.engine.record import Record
+from lossproof.engine.record import Record, kept_law
 from lossproof.results.diff import KINDS, MEANING, Changes
 from lossproof.site.calls import call_of
 from lossproof.site.data import dtype_order, share, write_data
@@ -244,7 +244,9 @@ def _outcomes(records: Sequence[Record], case: Case) -> list[Outcome]:
     """One row for the dtypes that agree."""
     by_dtype: dict[str, list[Record]] = defaultdict(list)
     for record in records:
-        by_dtype[record.dtype].append(record)
+        # Laws are asked about in some dtypes only.
+        if not kept_law(record):
+            by_dtype[record.dtype].append(record)
     groups: dict[tuple[Any, ...], list[str]] = defaultdict(list)
     for dtype, rows in by_dtype.items():
         # Numbers that are right differ by roundings; they are one answer all the same.
