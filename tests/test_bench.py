@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import math
+import os
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -484,14 +485,15 @@ def test_a_picture_that_cannot_be_drawn(
 
 
 def _speed(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """``pytest benchmarks`` on a workload in a dtype, in a process of its own."""
+    """``pytest benchmarks`` on a workload in a dtype, in a process of its own, as if no pytest ran it."""
+    without = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
     return subprocess.run(
         [
             sys.executable, "-m", "pytest", "benchmarks", "-p", "no:cacheprovider", "--benchmark-only",
             "--benchmark-max-time=0.01", "-k", "classification-128x1000 and float32 and not sparse",
             f"--benchmark-storage={folder}", *arguments,
         ],
-        cwd=Path(__file__).parents[1], capture_output=True, text=True, check=False,
+        cwd=Path(__file__).parents[1], env=without, capture_output=True, text=True, check=False,
     )  # fmt: skip
 
 

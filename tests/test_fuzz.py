@@ -62,7 +62,7 @@ def test_subnormal_probabilities_do_not_convict_the_reference() -> None:
 
 def test_a_mistake_is_found_shrunk_and_stored(clipped: str, tmp_path: Path) -> None:
     search = Search(load_adapter(clipped), ["sigmoid"], ["float64"])
-    finding = next(search.run(60))
+    finding = next(search.run(600))
     assert finding.signature.function == "sigmoid"
     assert finding.case.exact_arrays["logits"].size == 1
     path = write_case(finding, tmp_path / "found")

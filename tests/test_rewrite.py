@@ -136,9 +136,13 @@ class Scribe:
         return lines
 
 
-@pytest.mark.parametrize("seed", range(3))
-@pytest.mark.parametrize("path", WRITTEN, ids=lambda path: f"{path.parent.name}/{path.stem}")
+@pytest.mark.parametrize(
+    ("path", "seed"),
+    [(path, number % 3) for number, path in enumerate(WRITTEN)],
+    ids=[f"{path.parent.name}/{path.stem}" for path in WRITTEN],
+)
 def test_what_people_wrote_stays(path: Path, seed: int) -> None:
+    """Each file once: some cases of it stored anew, or all, what no longer fits among them."""
     original = path.read_text(encoding="utf-8")
     scribe = Scribe(f"{path.parent.name}/{path.stem} {seed}", misfits=seed > 0)
     text = scribe.file(original)

@@ -110,10 +110,10 @@ def test_what_lossproof_writes_is_read_line_by_line(tmp_path: Path) -> None:
 def test_memory_does_not_grow_with_the_number_of_records(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """2,000 and 20,000 records, of which all are different in two runs; SQLite's own cache is bounded."""
+    """1,000 and 10,000 records, of which all are different in two runs; SQLite's own cache is bounded."""
     monkeypatch.setattr("lossproof.site.model.load_cases", list)
     peaks: dict[str, list[int]] = {"diff": [], "baseline": [], "site": []}
-    for count in (2_000, 20_000):
+    for count in (1_000, 10_000):
         old, new = written(tmp_path, count), written(tmp_path, count, Verdict.FAIL)
 
         def compare(old: Path = old, new: Path = new, count: int = count) -> None:
