@@ -28,8 +28,7 @@ def cell(row: Benchmark | None) -> str:
     stats, extra = row.stats, row.extra_info
     share = copy_share(row)
     times = f"{1e3 * stats.median:.3g} ({1e3 * stats.q1:.3g}–{1e3 * stats.q3:.3g})"
-    wrong = [name for name, verdict in extra.verdicts.items() if verdict not in ("pass", "variant")]
-    mark = f" *{', '.join(wrong)} wrong*" if wrong else ""
+    mark = f" *{', '.join(extra.wrong)} wrong*" if extra.wrong else ""
     return f"{times}; {100 * share.ratio:.3g} % [{100 * share.low:.3g}, {100 * share.high:.3g}]{mark}"
 
 

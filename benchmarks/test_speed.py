@@ -59,8 +59,7 @@ def test_speed(benchmark: Any, work: Workload, reference: str) -> None:
     copy = copy_seconds(work.bytes, said["device"])
     # Each framework has its own default below the number of cores.
     extra = replace(described(work, said, prepared, len(cores())), bandwidth_limit_s=copy)
-    wrong = [name for name, verdict in extra.verdicts.items() if verdict not in ("pass", "variant")]
-    benchmark.extra_info |= msgspec.to_builtins(extra) | {"right": not wrong}
+    benchmark.extra_info |= msgspec.to_builtins(extra) | {"right": not extra.wrong}
     if benchmark.stats is not None and copy is not None:  # with --benchmark-disable nothing is timed
         ratio = benchmark.stats.stats.median / copy
         benchmark.extra_info |= {"time_over_copy": [ratio], "share_of_copy_bandwidth": 1 / ratio}

@@ -6,6 +6,7 @@ mutants that no required case fails.
 
 from __future__ import annotations
 
+import math
 import re
 import sys
 import warnings
@@ -36,7 +37,12 @@ GENERATED = ("lanes", "tiles", "counts", "layouts", "ranks", "pairs", "narrowing
 def required(thorough: bool = True) -> list[Case]:
     """The required cases, small ones first; of the quick set unless ``thorough``."""
     cases = [case for case in (every_case() if thorough else quick_cases()) if case.level == "required"]
-    return sorted(cases, key=lambda case: sum(a.size for a in case.exact_arrays.values()))
+    return sorted(cases, key=size_of)
+
+
+def size_of(case: Case) -> int:
+    """How many elements its inputs have."""
+    return sum(math.prod(case.shape_of(array.name)) for array in case.function.arrays)
 
 
 def judged_case(adapter: Adapter, case: Case) -> Iterator[Record]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import inspect
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -14,12 +13,11 @@ from lossproof.adapters import _numpy_blocks as blocks
 from lossproof.adapters import _numpy_formulas as formulas
 from lossproof.adapters.numpy import NumpyAdapter
 
-from lossproof.case.model import Case
 from lossproof.core.functions import FUNCTIONS
 from lossproof.core.verdicts import FAILURES
 
 from . import reference
-from .detection import judged_case, required
+from .detection import judged_case, required, size_of
 
 MODULE = ast.parse(inspect.getsource(formulas))
 DEFINITIONS = [node for node in MODULE.body if isinstance(node, ast.FunctionDef)]
@@ -99,10 +97,6 @@ def test_a_formula_gives_in_place_what_it_gives_of_arrays(name: str, special: fl
 
 
 # -- how they are run -----------------------------------------------------------------------------
-
-
-def size_of(case: Case) -> int:
-    return sum(math.prod(case.shape_of(array.name)) for array in case.function.arrays)
 
 
 @pytest.mark.parametrize("block", [7, 2**17])

@@ -14,6 +14,7 @@ from msgspec import field
 
 from lossproof.core.form import Form, must
 from lossproof.core.validate import load
+from lossproof.core.verdicts import RIGHT
 from lossproof.errors import InputError
 
 # What no clock shows and no machine has is no measurement, and nothing to draw or to compare.
@@ -68,6 +69,11 @@ class Extra(Form, frozen=True, kw_only=True, forbid_unknown_fields=False):
     """Their median."""
     peak_bytes: Amount | None = None
     peak_device_bytes: Amount | None = None
+
+    @property
+    def wrong(self) -> list[str]:
+        """The outputs that were timed and are not right."""
+        return [name for name, verdict in self.verdicts.items() if verdict not in RIGHT]
 
 
 class Benchmark(Form, frozen=True, kw_only=True, forbid_unknown_fields=False):

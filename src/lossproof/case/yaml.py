@@ -47,9 +47,21 @@ for _text in (".inf", ".Inf", ".INF"):
     _SPECIAL["-" + _text] = float("-inf")
 
 
+_KINDS = {yaml.ScalarNode: "str", yaml.SequenceNode: "seq", yaml.MappingNode: "map"}
+_TAGS = {kind: f"tag:yaml.org,2002:{name}" for kind, name in _KINDS.items()}
+
+
 class _Loader(_BaseLoader):
-    # With no implicit resolvers every plain scalar keeps the tag "str"; `_scalar` resolves it.
-    yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012
+    """Gives what has no tag the tag of its kind: every plain scalar is text, which `_scalar` resolves."""
+
+    def resolve(self, kind: type[yaml.Node], value: str, implicit: Any) -> str:
+        return _TAGS[kind]
+
+    def descend_resolver(self, current_node: yaml.Node, current_index: Any) -> None:
+        """Nothing to do: no tag depends on the way to a node."""
+
+    def ascend_resolver(self) -> None:
+        """Nothing to do, as above."""
 
 
 class Mapping(dict[str, Any]):
@@ -168,21 +180,15 @@ def _refuse_deep_events(path: Path, text: str) -> None:
 
 
 def _construct(path: Path, node: yaml.Node, seen: set[int], depth: int) -> Any:
-    line = node.start_mark.line + 1
-    if id(node) in seen:
-        raise InputError(path, line, "YAML aliases are not allowed; write the value out")
+    if id(node) in seen or depth > MAX_DEPTH or node.tag != _TAGS[type(node)]:
+        raise _refusal(path, node, depth)
     seen.add(id(node))
-    if depth > MAX_DEPTH:
-        raise InputError(path, line, "nested too deeply")
-    kind = node.tag.rsplit(":", 1)[-1]
-    if not node.tag.startswith("tag:yaml.org,2002:") or kind not in ("str", "map", "seq"):
-        raise InputError(path, line, f"YAML tags are not allowed ({node.tag})")
     if isinstance(node, yaml.ScalarNode):
         return _scalar(path, node)
     if isinstance(node, yaml.SequenceNode):
         return [_construct(path, child, seen, depth + 1) for child in node.value]
     result = Mapping()
-    result.line, result.lines, result.nodes = line, {}, {}
+    result.line, result.lines, result.nodes = node.start_mark.line + 1, {}, {}
     for key_node, value_node in node.value:
         key = key_node.value
         key_line = key_node.start_mark.line + 1
@@ -193,6 +199,15 @@ def _construct(path: Path, node: yaml.Node, seen: set[int], depth: int) -> Any:
         result[key] = _construct(path, value_node, seen, depth + 1)
         result.lines[key], result.nodes[key] = key_line, value_node
     return result
+
+
+def _refusal(path: Path, node: yaml.Node, depth: int) -> InputError:
+    line = node.start_mark.line + 1
+    if depth > MAX_DEPTH:
+        return InputError(path, line, "nested too deeply")
+    if node.tag != _TAGS[type(node)]:
+        return InputError(path, line, f"YAML tags are not allowed ({node.tag})")
+    return InputError(path, line, "YAML aliases are not allowed; write the value out")
 
 
 def _scalar(path: Path, node: yaml.ScalarNode) -> Any:
