@@ -32,6 +32,12 @@ WITHOUT_ROWS = {
     "mask_rcnn_mask_loss", "mask_rcnn_mask_loss_with_logits", "pspnet_total_loss",
     "mask_rcnn_select_masks", "pspnet_loss", "pspnet_predict",
 }  # fmt: skip
+# A reduction over rows of which there are several; the losses of PSPNet are of one image in the sample.
+ACCUMULATING = [
+    name
+    for name, function in FUNCTIONS.items()
+    if "reduction" in {parameter.name for parameter in function.parameters} and name not in WITHOUT_ROWS
+]
 
 
 def broken(records: list[Record]) -> set[str]:
@@ -62,6 +68,7 @@ def test_correct_functions_keep_all_laws(function: str) -> None:
     assert not broken(records)
     due = set(laws.CLAUSES) - (set() if FUNCTIONS[function].wrt else {"law.value-alone"})
     due -= {"law.rows"} if function in WITHOUT_ROWS else set()
+    due -= set() if function in ACCUMULATING else {"law.accumulation"}
     assert {record.output for record in records if record.output.startswith("law.")} == due
 
 
@@ -175,6 +182,42 @@ def test_a_row_that_depends_on_others_is_seen(mutant: type[lossproof.Adapter], f
     records = [record for record in judged(mutant(), asked_again(function)) if record.output == "law.rows"]
     assert Verdict.BELOW in {record.verdict for record in records}
     assert not broken(records) - {"law.rows"}
+
+
+class OneRow(NumpyAdapter):
+    """Divides the cost of a batch of one row once more: its sum is a mean."""
+
+    def value_and_gradients(
+        self, function: Call, arrays: Mapping[str, Any], wrt: tuple[str, ...], *, cotangent: Any = None
+    ) -> Any:
+        value, gradients = super().value_and_gradients(function, arrays, wrt, cotangent=cotangent)
+        first = next(iter(arrays.values()))
+        share = first.dtype.type(0.5 if first.shape[:1] == (1,) else 1)
+        return value * share, {name: array * share for name, array in gradients.items()}
+
+
+class OneRowsGradient(OneRow):
+    """Divides the gradient only."""
+
+    def value_and_gradients(
+        self, function: Call, arrays: Mapping[str, Any], wrt: tuple[str, ...], *, cotangent: Any = None
+    ) -> Any:
+        value, _ = NumpyAdapter.value_and_gradients(self, function, arrays, wrt, cotangent=cotangent)
+        return value, super().value_and_gradients(function, arrays, wrt, cotangent=cotangent)[1]
+
+
+@pytest.mark.parametrize("mutant", [OneRow, OneRowsGradient])
+@pytest.mark.parametrize("function", ACCUMULATING)
+def test_parts_that_do_not_add_up_are_seen(mutant: type[lossproof.Adapter], function: str) -> None:
+    several = [
+        (case, dtype)
+        for case, dtype in ASKED_AGAIN
+        if case.function.name == function and case.shape_of(case.function.leading.name)[:1] != (1,)
+    ]
+    records = [record for case, dtype in several for record in judged(mutant(), [case], dtype)]
+    found = {record.verdict for record in records if record.output == "law.accumulation"}
+    assert Verdict.FAIL in found
+    assert not broken(records) - {"law.accumulation", "law.rows"}
 
 
 # -- what else a call leaves behind ------------------------------------------------------------

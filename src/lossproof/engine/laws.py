@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lossproof.adapter import Adapter
+from lossproof.case.expected import Sketch
 from lossproof.case.inputs import materialize
 from lossproof.case.model import Case
 from lossproof.case.read import load_file
@@ -34,6 +35,7 @@ CLAUSES = {
     "law.results-kept": "G-16",
     "law.same-bits": "G-17",
     "law.rows": "G-18",
+    "law.accumulation": "G-23",
 }
 """The laws, as outputs of a case, and their clauses."""
 
@@ -94,7 +96,8 @@ def rulings(
     yield from _agreeing("law.repeats", f"after {other.id} in {other_dtype} ", again, right, judge)
     same_bits += _other_bits("asked again ", answer, again, right)
     yield _ruling("law.same-bits", "; ".join(same_bits))
-    count = _rows(case)
+    yield from _accumulation(adapter, case, dtype, answer, right)
+    count = _rows(case, "none")
     if count > 1:
         orders = {
             "of the last row alone, ": [count - 1],
@@ -143,12 +146,55 @@ def _bits(array: npt.NDArray[Any]) -> tuple[str, tuple[int, ...], bytes]:
     return array.dtype.name, array.shape, array.tobytes()
 
 
-def _rows(case: Case) -> int:
-    """How many rows along the first axis a case has that are independent of each other; or 0."""
+def _accumulation(
+    adapter: Adapter, case: Case, dtype: str, answer: Answer, right: Sequence[str]
+) -> Iterator[Ruling]:
+    """That the sums over two unequal parts of a batch add up to the sum, and to the mean by its count.
+
+    A sum of parts may be off by what is allowed of the whole; so may the whole, which makes it twice that.
+    """
+    count = max(_rows(case, "sum"), _rows(case, "mean"))
+    if count < 2 or "value" not in right:
+        return
+    summed = replace(case, parameters={**case.parameters, "reduction": "sum"})
+    whole = answer if case.parameters["reduction"] == "sum" else ask(adapter, summed, dtype)
+    parts = [ask(adapter, _taken(summed, rows), dtype) for rows in ([0], range(1, count))]
+    if any("value" not in one.outputs for one in (whole, *parts)):
+        return  # an empty part, or one of which no row counts, may have no answer
+    broken = []
+    with np.errstate(all="ignore"):
+        # How many rows count, as weights and ignored labels have it; 1 where a sum is asked for.
+        rows = np.abs(_wide(whole.outputs["value"]) / _wide(answer.outputs["value"]))
+        for output in right:
+            found = [_wide(part.outputs[output]) for part in parts if output in part.outputs]
+            expected = (case.expected or {})[output]
+            if len(found) < len(parts) or output not in whole.outputs or isinstance(expected, Sketch):
+                continue
+            due = _wide(whole.outputs[output])
+            total = sum(found) if output == "value" else np.concatenate(found)
+            allowed = 2 * rows * case.tolerances[output].bounds(expected, FLOAT_TYPES[dtype])
+            finite = np.isfinite(due) & np.isfinite(allowed) & np.isfinite(total)
+            if (finite & (np.abs(total - due) > allowed)).any():
+                broken.append(f"{output} of the first row and of the others do not add up to the sum of all")
+    yield _ruling("law.accumulation", "; ".join(broken))
+
+
+def _wide(array: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+    return np.asarray(array, dtype=np.float64)
+
+
+def _rows(case: Case, reduction: str) -> int:
+    """How many rows along the first axis a case has that are independent of each other; or 0.
+
+    They are where the reduction is this one, or where ``none`` is meant and the function has no other.
+    """
     assert case.expected is not None
     first = case.shape_of(case.function.leading.name)
     shapes = [case.shape_of(array.name) for array in case.function.arrays]
-    shapes.append(case.expected["value"].shape)
+    if reduction == "none":
+        shapes.append(case.expected["value"].shape)
+    elif case.parameters.get("reduction") != reduction:
+        return 0
     separate = all(shape[:1] == first[:1] != () for shape in shapes)
     axis = case.parameters.get("axis")
     across = axis is not None and axis % len(first) == 0
@@ -177,7 +223,9 @@ def _taken(case: Case, order: Sequence[int]) -> Case:
     weights = {name: _array(value) for name, value in _weights(case)}
     rank = len(case.shape_of(case.function.leading.name))
     weights = {name: array[list(order)] if array.ndim == rank else array for name, array in weights.items()}
-    cotangent = None if case.cotangent is None else _array(case.cotangent)[list(order)]
+    cotangent = None if case.cotangent is None else _array(case.cotangent)
+    if cotangent is not None and cotangent.ndim:
+        cotangent = cotangent[list(order)]
     return replace(case, inputs=inputs, parameters={**case.parameters, **weights}, cotangent=cotangent)
 
 
