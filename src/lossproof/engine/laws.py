@@ -178,7 +178,14 @@ def _taken(case: Case, order: Sequence[int]) -> Case:
     rank = len(case.shape_of(case.function.leading.name))
     weights = {name: array[list(order)] if array.ndim == rank else array for name, array in weights.items()}
     cotangent = None if case.cotangent is None else _array(case.cotangent)[list(order)]
-    return replace(case, inputs=inputs, parameters={**case.parameters, **weights}, cotangent=cotangent)
+    tangents = {name: _array(spec)[list(order)] for name, spec in case.tangents.items()}
+    return replace(
+        case,
+        inputs=inputs,
+        parameters={**case.parameters, **weights},
+        cotangent=cotangent,
+        tangents=tangents,
+    )
 
 
 @lru_cache(maxsize=32)
