@@ -459,43 +459,61 @@ def _log_costs(p: Floats) -> list[Term]:
         if value == 1:
             found.append(NOTHING)
         elif 0 < value < 1:
-            exact = -arb(value).log()
-            found.append(Term(exact, float(exact.mid())).erring(LOG))
+            found.append(_log_of(given(value)))
         else:
             found.append(Term(math.inf if value == 0 else NAN))
     return found
 
 
-def slopes_of_rows(
-    p: Floats, y: Floats, t: list[list[Term]], r: list[list[Term]], normalised: bool
-) -> tuple[list[Term], list[list[Term]], list[list[Term]]]:
-    """Of the rows −Σ y·ln p, with p divided by its sum if ``normalised``.
+def _log_of(term: Term) -> Term:
+    """−ln of a number from 0 to 1, whose error it keeps."""
+    if isinstance(term.exact, float):
+        return Term(math.inf if term.nothing else NAN)
+    exact = -term.exact.log()
+    if exact.is_zero():
+        return NOTHING
+    size = abs(float(exact.mid()))
+    cost = Term(exact, size).erring(LOG)
+    return Term(exact, size, cost.u + term.u / term.size, cost.a + term.a / term.size, 1.0)
 
-    Returns:
-        The derivatives of the rows along the tangents t of p and r of y, and those of the gradients with
-        respect to p and y.
+
+class _OfRows:
+    """−Σ y·ln p of rows, with p divided by its sum if ``normalised`` (CH-4).
+
+    Attributes:
+        along: the derivatives of the rows along the tangents t of p and r of y.
+        of_p, of_y: those of the slopes with respect to p and y.
+        slope_of_y: the slopes with respect to y.
     """
-    along: list[Term] = []
-    of_p: list[list[Term]] = []
-    of_y: list[list[Term]] = []
-    for row in range(len(p)):
-        q, target = inputs(p[row]), inputs(y[row])
-        ratio = [_over(e, x) for e, x in zip(t[row], q, strict=True)]
-        parts = [-(b * a) for b, a in zip(target, ratio, strict=True)]
-        parts += [b * c for b, c in zip(r[row], _log_costs(p[row]), strict=True)]
-        slopes = [_over(b * a, x) - _over(c, x) for b, a, x, c in zip(target, ratio, q, r[row], strict=True)]
-        others = [-a for a in ratio]
-        if normalised:
-            sum_, mass, more, moved = added(q), added(target), added(r[row]), added(t[row])
-            share = moved / sum_
-            parts.append(mass * share)
-            shared = more / sum_ - mass * share / sum_
-            slopes = [slope + shared for slope in slopes]
-            others = [other + share for other in others]
-        along.append(added(parts))
-        of_p.append(slopes)
-        of_y.append(others)
-    return along, of_p, of_y
+
+    def __init__(
+        self, p: Floats, y: Floats, t: list[list[Term]], r: list[list[Term]], normalised: bool
+    ) -> None:
+        self.along: list[Term] = []
+        self.of_p: list[list[Term]] = []
+        self.of_y: list[list[Term]] = []
+        self.slope_of_y: list[list[Term]] = []
+        for row in range(len(p)):
+            q, target = inputs(p[row]), inputs(y[row])
+            costs = _log_costs(p[row])
+            # A class of target 0 has no slope, not 0/0.
+            ratio = [_over(b * e, x) for b, e, x in zip(target, t[row], q, strict=True)]
+            slopes = [_over(a, x) - _over(c, x) for a, x, c in zip(ratio, q, r[row], strict=True)]
+            others = [-_over(e, x) for e, x in zip(t[row], q, strict=True)]
+            parts = [-a for a in ratio]
+            if normalised:
+                sum_, mass, more, moved = added(q), added(target), added(r[row]), added(t[row])
+                costs = [_log_of(x / sum_) for x in q]
+                share = moved / sum_
+                parts.append(mass * share)
+                shared = more / sum_ - mass * share / sum_
+                slopes = [slope + shared for slope in slopes]
+                others = [other + share for other in others]
+            parts += [c * cost for c, cost in zip(r[row], costs, strict=True)]
+            self.along.append(added(parts))
+            self.of_p.append(slopes)
+            self.of_y.append(others)
+            self.slope_of_y.append(costs)
 
 
 def _over(a: Term, b: Term) -> Term:
@@ -505,17 +523,21 @@ def _over(a: Term, b: Term) -> Term:
     return a / b
 
 
-def _cross_entropy_of_rows(arrays: Inputs, arguments: Arguments, normalised: bool) -> Outputs:
+def cross_entropy_of_rows(arrays: Inputs, arguments: Arguments, normalised: bool = False) -> Outputs:
+    """Further derivatives of the cross entropy of probabilities, which may be divided by their sum."""
     x, axis, coarsest = arrays["probabilities"], arguments["axis"], arguments.coarsest
     p, back = rows_of(x, axis)
     y, _ = rows_of(arrays["target"], axis)
     zeros = np.zeros(x.shape)
     t, r = (_rows_of_terms(arguments.tangents.get(name, zeros), axis) for name in ("probabilities", "target"))
-    along, of_p, of_y = slopes_of_rows(p, y, t, r, normalised)
+    found = _OfRows(p, y, t, r, normalised)
     shares = _shares(len(p), arguments, arguments["reduction"])
-    logs = [_log_costs(row) for row in p]
-    of = {"hvp.probabilities": of_p, "hvp.target": of_y, "gradients.target": logs}
-    outputs = {"jvp": _of_reduction(along, arguments["reduction"], without(x.shape, axis), coarsest)}
+    of = {
+        "hvp.probabilities": found.of_p,
+        "hvp.target": found.of_y,
+        "gradients.target": found.slope_of_y,
+    }
+    outputs = {"jvp": _of_reduction(found.along, arguments["reduction"], without(x.shape, axis), coarsest)}
     for name, rows in of.items():
         if arguments.wants(name) and (len(p) or arguments["reduction"] != "mean"):
             terms = [s * part for s, row in zip(shares, rows, strict=True) for part in row]
@@ -525,7 +547,7 @@ def _cross_entropy_of_rows(arrays: Inputs, arguments: Arguments, normalised: boo
 
 @differentiate("cross_entropy")
 def _cross_entropy(arrays: Inputs, arguments: Arguments) -> Outputs:
-    return _cross_entropy_of_rows(arrays, arguments, normalised=False)
+    return cross_entropy_of_rows(arrays, arguments)
 
 
 # -- binary cross entropy (spec/binary-cross-entropy.md, spec/mask-rcnn.md) ----------------------
@@ -581,20 +603,6 @@ class _OfProbabilities(_Elements):
             self.of_x.append(g * added(curved))
             self.of_y.append(g * (e * steep))
             self.slope_of_y.append(g * (a - b))
-
-
-def _log_of(term: Term) -> Term:
-    """−ln of 1 − p."""
-    if term.nothing:
-        return Term(math.inf)
-    if isinstance(term.exact, float):
-        return Term(NAN)
-    exact = -term.exact.log()
-    if exact.is_zero():
-        return NOTHING
-    cost = Term(exact, float(exact.mid())).erring(LOG)
-    # 1 − p may be rounded before.
-    return Term(cost.exact, cost.size, cost.u + 1, cost.a, 1.0)
 
 
 class _OfLogits(_Elements):
