@@ -90,12 +90,12 @@ class TorchAdapter(PspnetTotalLoss):
         given = list(leaves.values())
         with _named_gaps():
             gradients = torch.autograd.grad(value, given, seed, create_graph=True)
-            # A gradient that depends on no array has no graph: its derivative is 0.
+            # A gradient that depends on no array has no graph, and adds nothing to the others' derivatives.
             pairs = [
                 (g, tangents[name]) for name, g in zip(leaves, gradients, strict=True) if g.requires_grad
             ]
             if not pairs:
-                return {name: torch.zeros_like(leaf) for name, leaf in leaves.items()}
+                raise Unsupported("the gradient carries no graph that a second derivative could be taken of")
             curved = torch.autograd.grad(
                 [g for g, _ in pairs], given, [t for _, t in pairs], materialize_grads=True
             )

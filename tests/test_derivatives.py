@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -327,13 +328,30 @@ def test_an_adapter_without_the_methods_is_unsupported_with_the_reason() -> None
     assert not wrong(judged(Without(), "sigmoid"))
 
 
+_COMMAND = """
+import json, math, sys
+for line in sys.stdin:
+    asked = json.loads(line)
+    if asked["command"] == "start":
+        said = {"protocol": 1, "name": "x", "functions": ["sigmoid"], "encoding": "text"}
+    elif asked["command"] == "stop" or "derivative" in asked:
+        raise SystemExit(3)
+    else:
+        said = {"id": asked["id"], "unsupported": "nothing but a start"}
+    print(json.dumps(said), flush=True)
+"""
+
+
 def test_a_command_that_does_not_say_that_it_has_them_is_not_asked(tmp_path: Path) -> None:
     file = tmp_path / "without.py"
-    file.write_text("from tests.test_derivatives import Without\n", encoding="utf-8")
-    remote = RemoteAdapter(serving(f"{file}"), 60)
+    file.write_text(_COMMAND, encoding="utf-8")
+    remote = RemoteAdapter([sys.executable, str(file)], 60)
     try:
         found = further(judged(remote, "sigmoid"))
-        assert {record.verdict for record in found} == {Verdict.UNSUPPORTED}
+        assert {record.message for record in found} == {
+            "the adapter does not say that it has jvp",
+            "the adapter does not say that it has hvp",
+        }
     finally:
         remote.close()
 
@@ -388,7 +406,21 @@ def _custom_functions() -> dict[str, Any]:
             return p * (tangent - (p * tangent).sum(ctx.axis, keepdim=True))
 
     class Detached(Right):
-        """Backward saved a tensor that carries no graph: first derivatives alone are right."""
+        """Half of backward is made of a tensor that carries no graph: first derivatives alone are right."""
+
+        @staticmethod
+        def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+            ctx.axis, ctx.p = inputs[1], output.detach()
+            ctx.save_for_backward(output)
+            ctx.save_for_forward(output)
+
+        @staticmethod
+        def backward(ctx: Any, v: Any) -> Any:
+            (p,) = ctx.saved_tensors
+            return p * (v - (ctx.p * v).sum(ctx.axis, keepdim=True)), None
+
+    class NoGraph(Right):
+        """All of it is: a second derivative cannot be asked for."""
 
         @staticmethod
         def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
@@ -422,7 +454,13 @@ def _custom_functions() -> dict[str, Any]:
             (p,) = ctx.saved_tensors
             return p * (v - (p * v).sum(ctx.axis, keepdim=True)), None
 
-    return {"right": Right, "detached": Detached, "wrong forward": WrongForward, "once": Once}
+    return {
+        "right": Right,
+        "detached": Detached,
+        "no graph": NoGraph,
+        "wrong forward": WrongForward,
+        "once": Once,
+    }
 
 
 def test_a_custom_function_that_has_both_passes() -> None:
@@ -440,6 +478,12 @@ def test_a_custom_function_without_either_is_unsupported() -> None:
     found = further(judged(_torch_adapter(_custom_functions()["once"]), "softmax"))
     assert {record.verdict for record in found} == {Verdict.UNSUPPORTED}
     assert all(record.message for record in found)
+
+
+def test_a_gradient_without_a_graph_has_no_second_derivative() -> None:
+    found = further(judged(_torch_adapter(_custom_functions()["no graph"]), "softmax"))
+    verdicts = {record.output: record.verdict for record in found}
+    assert verdicts["jvp"] in RIGHT and verdicts["hvp.logits"] is Verdict.UNSUPPORTED
 
 
 def test_check_of_a_function_with_its_own_gradient_asks_for_no_other_derivative() -> None:
