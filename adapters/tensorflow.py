@@ -235,3 +235,28 @@ class TensorFlowXlaAdapter(Compiled, TensorFlowAdapter):
             return eager(self, function, values, wrt, cotangent=seed)
 
         return lambda arrays, cotangent=None: compiled(dict(arrays), cotangent)
+
+    def jvp(self, function: Call, arrays: Mapping[str, Any], tangents: Mapping[str, Any]) -> Any:
+        def along(given: Mapping[str, Any], moved: Mapping[str, Any]) -> Any:
+            # tf.function hands a mapping back in another order.
+            ordered = {name: given[name] for name in arrays}
+            return TensorFlowAdapter.jvp(self, function, ordered, {name: moved[name] for name in tangents})
+
+        return tf.function(along, jit_compile=True, autograph=False)(dict(arrays), dict(tangents))
+
+    def hvp(
+        self,
+        function: Call,
+        arrays: Mapping[str, Any],
+        tangents: Mapping[str, Any],
+        *,
+        cotangent: Any = None,
+    ) -> Mapping[str, Any]:
+        def curved(given: Mapping[str, Any], moved: Mapping[str, Any], seed: Any) -> Any:
+            ordered = {name: given[name] for name in arrays}
+            directions = {name: moved[name] for name in tangents}
+            return TensorFlowAdapter.hvp(self, function, ordered, directions, cotangent=seed)
+
+        compiled = tf.function(curved, jit_compile=True, autograph=False)
+        found: Mapping[str, Any] = compiled(dict(arrays), dict(tangents), cotangent)
+        return found

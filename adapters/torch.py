@@ -235,6 +235,20 @@ class TorchCompileAdapter(Compiled, TorchAdapter):
         return lambda arrays, cotangent=None: eager(self, compiled, arrays, wrt, cotangent=cotangent)
 
 
+    def jvp(self, function: Call, arrays: Mapping[str, Any], tangents: Mapping[str, Any]) -> Any:
+        raise Unsupported("forward mode is not compiled here; the adapter torch runs it eagerly")
+
+    def hvp(
+        self,
+        function: Call,
+        arrays: Mapping[str, Any],
+        tangents: Mapping[str, Any],
+        *,
+        cotangent: Any = None,
+    ) -> Mapping[str, Any]:
+        raise Unsupported("torch.compile has no double backward")
+
+
 class TorchCudaAdapter(TorchAdapter):
     """Eager PyTorch on the first CUDA device."""
 
