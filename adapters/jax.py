@@ -59,8 +59,43 @@ class JaxArrays(Compiled):
 
         return lambda arrays, cotangent=None: compiled(tuple(arrays), tuple(arrays.values()), cotangent)
 
+    def jvp(self, function: Call, arrays: Mapping[str, Any], tangents: Mapping[str, Any]) -> Any:
+        return _derivatives(function, arrays, tangents, None, forward=True)
+
+    def hvp(
+        self,
+        function: Call,
+        arrays: Mapping[str, Any],
+        tangents: Mapping[str, Any],
+        *,
+        cotangent: Any = None,
+    ) -> Mapping[str, Any]:
+        found: Mapping[str, Any] = _derivatives(function, arrays, tangents, cotangent, forward=False)
+        return found
+
     def synchronize(self) -> None:
         jax.effects_barrier()
+
+
+def _derivatives(
+    function: Call, arrays: Mapping[str, Any], tangents: Mapping[str, Any], cotangent: Any, *, forward: bool
+) -> Any:
+    """jax.jvp of a call, or of its gradients; jitted, as calls are."""
+
+    @jax.jit
+    def compiled(given: Mapping[str, Any], moved: Mapping[str, Any], seed: Any) -> Any:
+        def call(leaves: Mapping[str, Any]) -> Any:
+            # jit hands a dict back in another order.
+            return function(*({**given, **leaves}[name] for name in arrays))
+
+        def gradients(leaves: Mapping[str, Any]) -> Any:
+            value, pull_back = jax.vjp(call, leaves)
+            return pull_back(jnp.ones_like(value) if seed is None else seed)[0]
+
+        primals = {name: given[name] for name in moved}
+        return jax.jvp(call if forward else gradients, (primals,), (dict(moved),))[1]
+
+    return compiled(dict(arrays), dict(tangents), cotangent)
 
 
 class JaxAdapter(PspnetTotalLoss, JaxArrays):

@@ -1,7 +1,8 @@
 """NumPy: the reference implementation, written to be read beside the specification.
 
-``_numpy_formulas`` holds the definitions and their gradients; ``_numpy_blocks`` runs them over large
-arrays. What stands here is which formula answers for which function, and how it is reduced.
+``_numpy_formulas`` holds the definitions and their gradients, ``_numpy_derivatives`` what goes beyond;
+``_numpy_blocks`` runs them over large arrays. What stands here is which formula answers for which function,
+and how it is reduced.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from lossproof import Adapter, Call
+from lossproof import Call
 
 from ._numpy_blocks import (
     Array,
@@ -26,6 +27,7 @@ from ._numpy_blocks import (
     sum_elements,
     wide,
 )
+from ._numpy_derivatives import NumpyDerivatives
 from ._numpy_formulas import (
     binary_cross_entropy,
     binary_cross_entropy_gradient,
@@ -64,7 +66,7 @@ from ._numpy_formulas import (
 Gradients = Mapping[str, Array]
 
 
-class NumpyAdapter(Adapter):
+class NumpyAdapter(NumpyDerivatives):
     """The functions of the specification; for each ``f`` with gradients, ``_grad_f``.
 
     ``_grad_f(v, *arrays, **parameters)`` returns the gradients with respect to the function's
@@ -86,9 +88,10 @@ class NumpyAdapter(Adapter):
         # Ones that take no memory.
         ones = np.broadcast_to(wide(np.ones((), np.asarray(value).dtype)), np.shape(value))
         gradient = getattr(self, f"_grad_{function.function}")
-        slopes = gradient(
-            ones if cotangent is None else wide(cotangent), *arrays.values(), **function.parameters
-        )
+        v = ones if cotangent is None else wide(cotangent)
+        slopes = gradient(v, *arrays.values(), **function.parameters)
+        if "target" in wrt and "target" not in slopes:
+            slopes = {**slopes, "target": self.gradient_of_target(function, arrays, v)}
         return value, {name: slopes[name].astype(arrays[name].dtype, copy=False) for name in wrt}
 
     # -- l2 ----------------------------------------------------------------------------------

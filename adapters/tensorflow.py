@@ -52,6 +52,37 @@ class TensorFlowArrays(Adapter):
         )
         return value, dict(zip(wrt, map(tf.convert_to_tensor, gradients), strict=True))
 
+    def jvp(self, function: Call, arrays: Mapping[str, Any], tangents: Mapping[str, Any]) -> Any:
+        primals = [arrays[name] for name in tangents]
+        with (
+            tf.device("/CPU:0"),
+            tf.autodiff.ForwardAccumulator(primals, list(tangents.values())) as accumulator,
+        ):
+            value = function(*arrays.values())
+        return accumulator.jvp(value, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+
+    def hvp(
+        self,
+        function: Call,
+        arrays: Mapping[str, Any],
+        tangents: Mapping[str, Any],
+        *,
+        cotangent: Any = None,
+    ) -> Mapping[str, Any]:
+        watched = [arrays[name] for name in tangents]
+        zero = tf.UnconnectedGradients.ZERO
+        with tf.device("/CPU:0"), tf.GradientTape() as outer:
+            outer.watch(watched)
+            with tf.GradientTape() as tape:
+                tape.watch(watched)
+                value = function(*arrays.values())
+            gradients = tape.gradient(value, watched, output_gradients=cotangent, unconnected_gradients=zero)
+            gradients = list(map(tf.convert_to_tensor, gradients))
+        curved = outer.gradient(
+            gradients, watched, output_gradients=list(tangents.values()), unconnected_gradients=zero
+        )
+        return dict(zip(tangents, map(tf.convert_to_tensor, curved), strict=True))
+
 
 class TensorFlowAdapter(PspnetTotalLoss, TensorFlowArrays):
     """Eager TensorFlow. Reductions are tf.reduce_mean and tf.reduce_sum, since tf.nn has none."""
@@ -204,3 +235,28 @@ class TensorFlowXlaAdapter(Compiled, TensorFlowAdapter):
             return eager(self, function, values, wrt, cotangent=seed)
 
         return lambda arrays, cotangent=None: compiled(dict(arrays), cotangent)
+
+    def jvp(self, function: Call, arrays: Mapping[str, Any], tangents: Mapping[str, Any]) -> Any:
+        def along(given: Mapping[str, Any], moved: Mapping[str, Any]) -> Any:
+            # tf.function hands a mapping back in another order.
+            ordered = {name: given[name] for name in arrays}
+            return TensorFlowAdapter.jvp(self, function, ordered, {name: moved[name] for name in tangents})
+
+        return tf.function(along, jit_compile=True, autograph=False)(dict(arrays), dict(tangents))
+
+    def hvp(
+        self,
+        function: Call,
+        arrays: Mapping[str, Any],
+        tangents: Mapping[str, Any],
+        *,
+        cotangent: Any = None,
+    ) -> Mapping[str, Any]:
+        def curved(given: Mapping[str, Any], moved: Mapping[str, Any], seed: Any) -> Any:
+            ordered = {name: given[name] for name in arrays}
+            directions = {name: moved[name] for name in tangents}
+            return TensorFlowAdapter.hvp(self, function, ordered, directions, cotangent=seed)
+
+        compiled = tf.function(curved, jit_compile=True, autograph=False)
+        found: Mapping[str, Any] = compiled(dict(arrays), dict(tangents), cotangent)
+        return found

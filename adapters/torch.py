@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import ml_dtypes
@@ -16,6 +17,20 @@ from lossproof import Call, Unavailable, Unsupported
 
 from ._compiled import Compiled
 from ._pspnet import PspnetTotalLoss
+
+# How PyTorch says that a custom Function, or an operator, has no derivative of this kind.
+_GAPS = ("setup_context", "once_differentiable", "jvp", "forward AD", "double backward", "not implemented")
+
+
+@contextmanager
+def _named_gaps() -> Iterator[None]:
+    """What PyTorch says it does not have is unsupported; any other error is its answer."""
+    try:
+        yield
+    except (RuntimeError, NotImplementedError) as error:
+        if any(gap in str(error) for gap in _GAPS):
+            raise Unsupported(str(error).splitlines()[0]) from None
+        raise
 
 
 class TorchAdapter(PspnetTotalLoss):
@@ -52,6 +67,39 @@ class TorchAdapter(PspnetTotalLoss):
         seed = torch.ones_like(value) if cotangent is None else cotangent
         gradients = torch.autograd.grad(value, list(leaves.values()), seed)
         return value, dict(zip(leaves, gradients, strict=True))
+
+    def jvp(self, function: Call, arrays: Mapping[str, Any], tangents: Mapping[str, Any]) -> Any:
+        def along(*moved: Any) -> Any:
+            return function(*{**arrays, **dict(zip(tangents, moved, strict=True))}.values())
+
+        primals = tuple(arrays[name].detach() for name in tangents)
+        with _named_gaps():
+            return torch.func.jvp(along, primals, tuple(tangents.values()))[1]
+
+    def hvp(
+        self,
+        function: Call,
+        arrays: Mapping[str, Any],
+        tangents: Mapping[str, Any],
+        *,
+        cotangent: Any = None,
+    ) -> Mapping[str, Any]:
+        leaves = {name: arrays[name].detach().requires_grad_() for name in tangents}
+        value = function(*{**arrays, **leaves}.values())
+        seed = torch.ones_like(value) if cotangent is None else cotangent
+        given = list(leaves.values())
+        with _named_gaps():
+            gradients = torch.autograd.grad(value, given, seed, create_graph=True)
+            # A gradient that depends on no array has no graph, and adds nothing to the others' derivatives.
+            pairs = [
+                (g, tangents[name]) for name, g in zip(leaves, gradients, strict=True) if g.requires_grad
+            ]
+            if not pairs:
+                raise Unsupported("the gradient carries no graph that a second derivative could be taken of")
+            curved = torch.autograd.grad(
+                [g for g, _ in pairs], given, [t for _, t in pairs], materialize_grads=True
+            )
+        return dict(zip(leaves, curved, strict=True))
 
     # -- functions that PyTorch has ------------------------------------------------------------
 
@@ -185,6 +233,20 @@ class TorchCompileAdapter(Compiled, TorchAdapter):
             return lambda arrays: compiled(*arrays.values())
         eager = TorchAdapter.value_and_gradients
         return lambda arrays, cotangent=None: eager(self, compiled, arrays, wrt, cotangent=cotangent)
+
+
+    def jvp(self, function: Call, arrays: Mapping[str, Any], tangents: Mapping[str, Any]) -> Any:
+        raise Unsupported("forward mode is not compiled here; the adapter torch runs it eagerly")
+
+    def hvp(
+        self,
+        function: Call,
+        arrays: Mapping[str, Any],
+        tangents: Mapping[str, Any],
+        *,
+        cotangent: Any = None,
+    ) -> Mapping[str, Any]:
+        raise Unsupported("torch.compile has no double backward")
 
 
 class TorchCudaAdapter(TorchAdapter):

@@ -94,6 +94,46 @@ class Adapter:
         """
         raise Unsupported("this adapter defines no value_and_gradients")
 
+    def jvp(self, function: Call, arrays: Mapping[str, Any], tangents: Mapping[str, Any]) -> Any:
+        """Derivative of ``function(*arrays.values())`` along ``tangents``, by forward mode.
+
+        Args:
+            function: callable on native arrays, in the order of the specification's table.
+            arrays: native arrays by name.
+            tangents: native arrays by name, each of the shape of the array that it moves; others stand still.
+
+        Returns:
+            An array of the result's shape and dtype.
+
+        Raises:
+            Unsupported: the backend has no forward mode (which is what this default says).
+        """
+        raise Unsupported("this adapter defines no jvp")
+
+    def hvp(
+        self,
+        function: Call,
+        arrays: Mapping[str, Any],
+        tangents: Mapping[str, Any],
+        *,
+        cotangent: Any = None,
+    ) -> Mapping[str, Any]:
+        """Derivative, along ``tangents``, of the gradients of ``function(*arrays.values())``.
+
+        Args:
+            function: callable on native arrays, in the order of the specification's table.
+            arrays: native arrays by name.
+            tangents: native arrays by name, each of the shape of the array that it moves; others stand still.
+            cotangent: native array of the result's shape that weights its elements; ones if None.
+
+        Returns:
+            For each name in ``tangents`` how the gradient with respect to that array changes.
+
+        Raises:
+            Unsupported: the backend has no second derivatives (which is what this default says).
+        """
+        raise Unsupported("this adapter defines no hvp")
+
     def step(self, function: Call, wrt: tuple[str, ...]) -> Callable[..., Any]:
         """What a training loop calls again and again, for benchmarks; compilers compile it once.
 

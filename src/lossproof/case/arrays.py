@@ -37,6 +37,15 @@ def numpy_cotangent(case: Case, dtype: str) -> npt.NDArray[Any] | None:
     return None if case.cotangent is None else _floats(case, "cotangent", case.cotangent, dtype)
 
 
+def numpy_tangents(case: Case, dtype: str) -> dict[str, npt.NDArray[Any]]:
+    """The directions of a case's derivatives in the dtype, by array."""
+    cast = {
+        name: materialize(spec, integer=False).astype(numpy_dtype(dtype))
+        for name, spec in case.tangents.items()
+    }
+    return {name: laid_out(array, None) for name, array in cast.items()}
+
+
 def _floats(case: Case, name: str, spec: Any, dtype: str) -> npt.NDArray[Any]:
     cast = materialize(spec, integer=False).astype(numpy_dtype(dtype))
     return laid_out(cast, case.layout.get(name))

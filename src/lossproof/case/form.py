@@ -189,6 +189,8 @@ class Expected(Form, frozen=True, kw_only=True):
 
     value: Expectation | UnsetType = UNSET
     gradients: dict[str, Expectation] = field(default_factory=dict)
+    jvp: Expectation | UnsetType = UNSET
+    hvp: dict[str, Expectation] = field(default_factory=dict)
 
 
 class Bound(Form, Coefficients, Tolerance, frozen=True, kw_only=True):
@@ -211,6 +213,8 @@ class Tolerances(Form, frozen=True, kw_only=True):
 
     value: Tolerance | UnsetType = UNSET
     gradients: dict[str, Tolerance] = field(default_factory=dict)
+    jvp: Tolerance | UnsetType = UNSET
+    hvp: dict[str, Tolerance] = field(default_factory=dict)
 
 
 class Reasons(Form, frozen=True, kw_only=True):
@@ -218,6 +222,8 @@ class Reasons(Form, frozen=True, kw_only=True):
 
     value: Reason | UnsetType = UNSET
     gradients: dict[str, Reason] = field(default_factory=dict)
+    jvp: Reason | UnsetType = UNSET
+    hvp: dict[str, Reason] = field(default_factory=dict)
 
 
 class Variant(Form, frozen=True, kw_only=True):
@@ -228,6 +234,8 @@ class Variant(Form, frozen=True, kw_only=True):
     raises: bool = False
     value: Tensor | UnsetType = UNSET
     gradients: dict[str, Tensor] = field(default_factory=dict)
+    jvp: Tensor | UnsetType = UNSET
+    hvp: dict[str, Tensor] = field(default_factory=dict)
 
 
 class DocumentedChoice(Form, frozen=True, kw_only=True):
@@ -263,6 +271,7 @@ class CaseEntry(Form, frozen=True, kw_only=True):
     inputs: dict[str, Input]
     parameters: dict[str, Any] = field(default_factory=dict)
     cotangent: Input | UnsetType = UNSET
+    tangents: dict[str, Input] = field(default_factory=dict)
     layout: dict[str, Annotated[Literal[tuple(LAYOUTS)], _LAYOUT]] = field(default_factory=dict)  # type: ignore[valid-type]
     wrt: Annotated[tuple[str, ...], Meta(extra_json_schema=_UNIQUE)] | UnsetType = UNSET
     expected: Expected | UnsetType = UNSET

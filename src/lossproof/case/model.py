@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -25,10 +25,10 @@ MAX_KEPT = 2**14
 class Case:
     """One case: inputs, the outputs that the definition demands, and what else is permitted.
 
-    Outputs are called ``value`` and ``gradients.<array>``. ``expected`` is None for a case that
-    has not been certified yet. ``vacuous`` names outputs that nonsense would pass, with the reason;
-    ``choices`` are the outcomes of other definitions that the field documents. A ``thorough`` case is
-    left out of the quick set.
+    Outputs are called ``value``, ``gradients.<array>``, ``jvp`` and ``hvp.<array>``. ``expected`` is None
+    for a case that has not been certified yet. ``vacuous`` names outputs that nonsense would pass, with the
+    reason; ``choices`` are the outcomes of other definitions that the field documents. A ``thorough`` case
+    is left out of the quick set.
     """
 
     id: str
@@ -51,6 +51,8 @@ class Case:
     line: int
     about: str
     thorough: bool = False
+    tangents: Mapping[str, Any] = field(default_factory=dict)
+    """The directions of ``jvp`` and ``hvp``, by array; without any, neither is asked for."""
 
     @property
     def exact_arrays(self) -> dict[str, npt.NDArray[Any]]:

@@ -186,12 +186,15 @@ class _CaseReader:
         parameters = self.parameters()
         inputs = self.inputs(parameters)
         cotangent = self.cotangent(inputs, parameters)
+        tangents = self.tangents(inputs)
         wrt = function.wrt if entry.wrt is UNSET else entry.wrt
-        self.known("wrt", wrt, function.wrt)
-        self.fits_memory({**inputs, **parameters, "cotangent": cotangent}, parameters, wrt)
+        self.known("wrt", wrt, function.differentiable)
+        self.fits_memory({**inputs, **parameters, "cotangent": cotangent}, parameters, [*wrt, *tangents])
         shapes = {name: shape_of(spec) for name, spec in inputs.items()}
-        due = {f"gradients.{name}": shapes[name] for name in function.wrt}
+        due = {f"gradients.{name}": shapes[name] for name in function.differentiable}
         due["value"] = result_shape(function, shapes, parameters)
+        if tangents:
+            due |= {"jvp": due["value"], **{f"hvp.{name}": shapes[name] for name in tangents}}
         expected = None if entry.expected is UNSET else self.expected(entry.expected, due, "expected")
         tolerances = {} if expected is None else self.tolerances(entry.tolerance, expected, "tolerance")
         self.bounded(expected or {}, tolerances)
@@ -205,6 +208,7 @@ class _CaseReader:
             inputs=inputs,
             parameters=parameters,
             cotangent=cotangent,
+            tangents=tangents,
             layout=self.layout({**inputs, **parameters, "cotangent": cotangent}),
             wrt=wrt,
             expected=expected,
@@ -293,6 +297,19 @@ class _CaseReader:
             raise self.fail(f"cotangent has shape {given}, but the result has {wanted}", "cotangent")
         return self.written["cotangent"]
 
+    def tangents(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        """As they stand in the file, once it is sure that each fits its array."""
+        self.known("tangents", self.entry.tangents, self.function.differentiable)
+        found = {}
+        for name, spec in self.entry.tangents.items():
+            found[name] = self.numbers(spec, "tangents", name)
+            given, wanted = shape_of(found[name]), shape_of(inputs[name])
+            if given != wanted:
+                raise self.fail(
+                    f"the tangent of {name} has shape {given}, but {name} has {wanted}", "tangents", name
+                )
+        return found
+
     def layout(self, given: Mapping[str, Any]) -> Mapping[str, str]:
         """The layouts of arrays that the case gives and that can be laid out so."""
         arrays = [array.name for array in self.function.arrays]
@@ -317,14 +334,23 @@ class _CaseReader:
 
     def outputs(self, outcome: Any, *place: str | int) -> dict[str, Any]:
         """``{value: …, gradients: {logits: …}}`` by the names of outputs."""
+        wrt = self.function.wrt if self.entry.wrt is UNSET else {*self.function.wrt, *self.entry.wrt}
         for name in outcome.gradients:
-            if name not in self.function.wrt:
+            if name not in wrt:
                 raise self.fail(
                     f"gradients are given for {', '.join(self.function.wrt) or 'nothing'}, not {name!r}",
                     *place, "gradients", name,
                 )  # fmt: skip
-        value = {} if outcome.value is UNSET else {"value": outcome.value}
-        return value | {f"gradients.{name}": item for name, item in outcome.gradients.items()}
+        for kind, given in (("jvp", outcome.jvp is not UNSET), ("hvp", bool(outcome.hvp))):
+            if given and not self.entry.tangents:
+                raise self.fail(f"{kind} is given, and the case has no tangents", *place, kind)
+        for name in outcome.hvp:
+            if name not in self.entry.tangents:
+                raise self.fail(f"hvp is given for {name!r}, which has no tangent", *place, "hvp", name)
+        found = {} if outcome.value is UNSET else {"value": outcome.value}
+        found |= {f"gradients.{name}": item for name, item in outcome.gradients.items()}
+        found |= {} if outcome.jvp is UNSET else {"jvp": outcome.jvp}
+        return found | {f"hvp.{name}": item for name, item in outcome.hvp.items()}
 
     def fits_memory(
         self, given: Mapping[str, Any], parameters: Mapping[str, Any], wrt: Sequence[str]

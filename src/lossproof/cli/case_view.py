@@ -37,6 +37,7 @@ def show_case(console: Console, case: Case) -> None:
     ]
     if case.cotangent is not None:
         rows.append(("cotangent", _show_input(case.cotangent)))
+    rows += [(f"tangent of {name}", _show_input(spec)) for name, spec in case.tangents.items()]
     for name, layout in case.layout.items():
         rows.append((name, f"laid out {layout} in memory"))
     for name, item in (case.expected or {}).items():

@@ -90,7 +90,7 @@ class Function:
     ``clause`` is the clause that defines it, whose page is the function's. ``result`` is the shape of
     the unreduced result, as in ``Array``, with the dtype of the ``leading`` array unless
     ``integer_result``; an empty one is a scalar. ``wrt`` names the arrays that gradients are taken
-    with respect to.
+    with respect to, ``also`` those that a case may name beside them.
 
     ``operations`` counts what the definition needs per used element of the leading array, forward
     and for the gradients: additions, multiplications, divisions, comparisons, and exponentials and
@@ -104,11 +104,17 @@ class Function:
     operations: tuple[int, int]
     parameters: tuple[Parameter, ...] = ()
     wrt: tuple[str, ...] = ()
+    also: tuple[str, ...] = ()
     integer_result: bool = False
 
     @property
     def has_float_arrays(self) -> bool:
         return any(not array.integer for array in self.arrays)
+
+    @property
+    def differentiable(self) -> tuple[str, ...]:
+        """The arrays that derivatives may be taken with respect to."""
+        return self.wrt + self.also
 
     @property
     def widens(self) -> bool:
@@ -197,6 +203,7 @@ _TABLE = (
         parameters=(_AXIS, _REDUCTION),
         result="-axis probabilities",
         wrt=("probabilities",),
+        also=("target",),
         operations=(3, 2),
     ),
     Function(
@@ -209,6 +216,7 @@ _TABLE = (
         parameters=(_AXIS, _SMOOTHING, _REDUCTION),
         result="-axis logits",
         wrt=("logits",),
+        also=("target",),
         operations=(6, 3),
     ),
     Function(
@@ -239,6 +247,7 @@ _TABLE = (
         parameters=(Parameter("weight", "array", None, shape="=probabilities"), _REDUCTION),
         result="=probabilities",
         wrt=("probabilities",),
+        also=("target",),
         operations=(7, 5),
     ),
     Function(
@@ -255,6 +264,7 @@ _TABLE = (
         ),
         result="=logits",
         wrt=("logits",),
+        also=("target",),
         operations=(8, 6),
     ),
     Function(

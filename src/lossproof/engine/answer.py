@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,9 @@ Bound = tuple[Call, Mapping[str, Any], Any]
 
 Prepare = Callable[[], Callable[[], Bound]]
 """Makes fresh arrays; what it gives hands them to the adapter, which is the adapter's code already."""
+
+Tangents = Callable[[], Mapping[str, Any]]
+"""Hands the directions of derivatives to the adapter, as its own arrays by name."""
 
 
 # What parameters are that are no arrays.
@@ -47,22 +51,65 @@ class Answer:
     """Whether a second call left the results of the first alone; None where none was made."""
 
 
-def answer_to(adapter: Adapter, prepare: Prepare, wanted: Sequence[str], twice: bool = False) -> Answer:
-    """Make the call that ``prepare`` is for, and the gradients' if ``wanted`` names any; nothing is raised.
+def answer_to(
+    adapter: Adapter,
+    prepare: Prepare,
+    wanted: Sequence[str],
+    twice: bool = False,
+    tangents: Tangents | None = None,
+) -> Answer:
+    """Make the call that ``prepare`` is for, and those of the derivatives that ``wanted`` names.
 
-    It is prepared once more where the gradients fail: the arrays of the first call may be spoilt. With
-    ``twice`` the call is made again with other numbers, to see what becomes of the first one's results.
+    Nothing is raised. The call is prepared once more where the gradients fail: the arrays of the first call
+    may be spoilt. With ``twice`` the call is made again with other numbers, to see what becomes of the first
+    one's results. ``jvp`` and ``hvp`` are asked for along ``tangents``, each in a call of its own.
     """
     answer = Answer()
-    wrt = tuple(name.removeprefix("gradients.") for name in wanted if name != "value")
+    further = [name for name in wanted if name.partition(".")[0] in ("jvp", "hvp")]
+    usual = [name for name in wanted if name not in further]
+    wrt = tuple(name.removeprefix("gradients.") for name in usual if name != "value")
     try:
         answer = _visit(adapter, prepare(), wrt, twice)
     except Exception as error:
-        answer.raised = dict.fromkeys(wanted, own(error))
-        if wrt and not isinstance(error, ProcessFault):
+        answer.raised = dict.fromkeys(usual, own(error))
+        if isinstance(error, ProcessFault):
+            answer.raised |= dict.fromkeys(further, error)
+            return answer
+        if wrt:
             # The value may be fine all the same; ask for it alone.
             _ask_value(adapter, prepare, answer)
+    if further and tangents is not None:
+        _ask_further(adapter, prepare, tangents, further, answer)
     return answer
+
+
+def _ask_further(
+    adapter: Adapter, prepare: Prepare, tangents: Tangents, wanted: Sequence[str], answer: Answer
+) -> None:
+    for kind in ("jvp", "hvp"):
+        names = [name for name in wanted if name.partition(".")[0] == kind]
+        if not names:
+            continue
+        try:
+            ask = partial(jvp if kind == "jvp" else hvp, adapter, prepare(), tangents)
+            found = guest_of(adapter).visit(ask)
+            answer.outputs |= {name: found[name] for name in names}
+        except Exception as error:
+            answer.raised |= dict.fromkeys(names, own(error))
+
+
+def jvp(adapter: Adapter, bind: Callable[[], Bound], tangents: Tangents) -> dict[str, Any]:
+    """Ask for the derivative of a call's result."""
+    call, arrays, _ = bind()
+    return {"jvp": _numpy(adapter, adapter.jvp(call, arrays, tangents()))}
+
+
+def hvp(adapter: Adapter, bind: Callable[[], Bound], tangents: Tangents) -> dict[str, Any]:
+    """Ask for the derivatives of a call's gradients."""
+    call, arrays, cotangent = bind()
+    extra = {} if cotangent is None else {"cotangent": cotangent}
+    found = adapter.hvp(call, arrays, tangents(), **extra)
+    return {f"hvp.{name}": _numpy(adapter, array) for name, array in found.items()}
 
 
 def _ask_value(adapter: Adapter, prepare: Prepare, answer: Answer) -> None:

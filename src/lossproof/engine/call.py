@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
 from lossproof.adapter import Adapter, Call
-from lossproof.case.arrays import numpy_arrays, numpy_cotangent, numpy_parameters
+from lossproof.case.arrays import numpy_arrays, numpy_cotangent, numpy_parameters, numpy_tangents
 from lossproof.case.model import Case
 from lossproof.core.dtypes import FLOAT_TYPES
 from lossproof.core.raised import own
@@ -57,7 +58,14 @@ def ask(adapter: Adapter, case: Case, dtype: str, wanted: Sequence[str] = (), tw
         return Answer(raised=dict.fromkeys(wanted, own(error)))
     if why:
         return Answer(raised=dict.fromkeys(wanted, Unsupported(why)))
-    return answer_to(adapter, lambda: prepare(adapter, case, dtype), wanted, twice)
+    return answer_to(
+        adapter, lambda: prepare(adapter, case, dtype), wanted, twice, lambda: tangents(adapter, case, dtype)
+    )
+
+
+def tangents(adapter: Adapter, case: Case, dtype: str) -> dict[str, Any]:
+    """The native directions of a case's derivatives, by array."""
+    return {name: adapter.from_numpy(array) for name, array in numpy_tangents(case, dtype).items()}
 
 
 def missing(adapter: Adapter, case: Case, dtype: str) -> str | None:

@@ -166,6 +166,8 @@ def _accumulation(
         # How many rows count, as weights and ignored labels have it; 1 where a sum is asked for.
         rows = np.abs(_wide(whole.outputs["value"]) / _wide(answer.outputs["value"]))
         for output in right:
+            if output != "value" and not output.startswith("gradients."):
+                continue  # derivatives of them add up where they do
             found = [_wide(part.outputs[output]) for part in parts if output in part.outputs]
             expected = (case.expected or {})[output]
             if len(found) < len(parts) or output not in whole.outputs or isinstance(expected, Sketch):
@@ -226,7 +228,14 @@ def _taken(case: Case, order: Sequence[int]) -> Case:
     cotangent = None if case.cotangent is None else _array(case.cotangent)
     if cotangent is not None and cotangent.ndim:
         cotangent = cotangent[list(order)]
-    return replace(case, inputs=inputs, parameters={**case.parameters, **weights}, cotangent=cotangent)
+    tangents = {name: _array(spec)[list(order)] for name, spec in case.tangents.items()}
+    return replace(
+        case,
+        inputs=inputs,
+        parameters={**case.parameters, **weights},
+        cotangent=cotangent,
+        tangents=tangents,
+    )
 
 
 @lru_cache(maxsize=32)

@@ -15,7 +15,10 @@ from lossproof.core.verdicts import Verdict
 
 LINK = re.compile(r"https?://\S+")
 
-OUTPUT = matching(r"value|gradients\.[a-z_]+|law\.[a-z-]+", "value, gradients.<array> or law.<name>")
+OUTPUT = matching(
+    r"value|gradients\.[a-z_]+|jvp|hvp\.[a-z_]+|law\.[a-z-]+",
+    "value, gradients.<array>, jvp, hvp.<array> or law.<name>",
+)
 Figure = float | None
 # msgspec leaves out what equals a plain default; these are written even so.
 _NULL: Any = field(default_factory=lambda: None)

@@ -69,7 +69,7 @@ def judge_outputs(
             if met is not None:
                 return _chosen(judged, met, choice.name)
     if widens and dtype in HALF_TYPES:
-        wide = dict.fromkeys(expected, dtype) | {"value": "float32"}
+        wide = dict.fromkeys(expected, dtype) | {"value": "float32", "jvp": "float32"}
         met = _met(answer, judged, expected, tolerances, wide, variants)
         if met is not None:
             return _chosen(judged, met, FLOAT32_RESULT)
@@ -126,7 +126,7 @@ def judge_output(
 
     Args:
         answer: what the adapter gave or raised.
-        output: ``value`` or ``gradients.<array>``.
+        output: ``value``, ``gradients.<array>``, ``jvp`` or ``hvp.<array>``.
         expected: what the definition demands of it.
         tolerance: how far off it may be in this dtype; None for integers.
         dtype: the dtype that the call was made in.

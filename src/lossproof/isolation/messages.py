@@ -69,6 +69,9 @@ class Run(Form, Message, frozen=True, kw_only=True, tag_field="command", tag="ru
     parameters: dict[str, bool | int | float | str | tuple[int, int] | Array | None]
     wrt: Names
     cotangent: Array | UnsetType = UNSET
+    derivative: Literal["jvp", "hvp"] | UnsetType = UNSET
+    """Give this instead of the value and gradients, along the tangents; asked of adapters that have it."""
+    tangents: dict[str, Array] = field(default_factory=dict)
     twice: bool = False
     """Make the call again with other numbers, and say in ``kept`` what became of the first one's results."""
 
@@ -114,6 +117,8 @@ class Started(_Introduction, AnswerToStart, frozen=True, kw_only=True):
     functions: tuple[Literal[tuple(FUNCTIONS)], ...]  # type: ignore[valid-type]
     dtypes: tuple[Literal[ALL_DTYPES], ...] = ALL_DTYPES  # type: ignore[valid-type]
     encoding: Literal["any", "text", "base64"] = "any"
+    derivatives: tuple[Literal["jvp", "hvp"], ...] = ()
+    """Which of them it can give."""
     deviations: tuple[Deviation, ...] = ()
     sources: str = ""
     """Any text that changes with the adapter's own code, by which a resumed run tells whether it did."""
@@ -125,6 +130,7 @@ class Skipped(_Introduction, AnswerToStart, frozen=True, kw_only=True):
     functions: ClassVar[tuple[str, ...]] = ()
     dtypes: ClassVar[tuple[str, ...]] = ALL_DTYPES
     encoding: ClassVar[str] = "any"
+    derivatives: ClassVar[tuple[str, ...]] = ()
     deviations: ClassVar[tuple[Deviation, ...]] = ()
     sources: ClassVar[str] = ""
     skipped: str
@@ -149,6 +155,20 @@ class Value(Form, AnswerToRun, frozen=True, forbid_unknown_fields=False):
     """Whether a second call left the results of the first alone; left out where none was made."""
 
 
+class AlongTangents(Form, AnswerToRun, frozen=True, forbid_unknown_fields=False):
+    """The derivative of the result along the tangents."""
+
+    id: int
+    jvp: Array
+
+
+class OfGradients(Form, AnswerToRun, frozen=True, forbid_unknown_fields=False):
+    """The derivatives of the gradients along the tangents, one for each array that has a tangent."""
+
+    id: int
+    hvp: dict[str, Array]
+
+
 class Unsupported(Form, AnswerToRun, frozen=True, forbid_unknown_fields=False):
     """The backend has no such function or parameter."""
 
@@ -165,7 +185,12 @@ class Raised(Form, AnswerToRun, frozen=True, forbid_unknown_fields=False):
 
 AnswerToStart.BY_KEY = {"refused": Refused, "skipped": Skipped}
 AnswerToStart.OTHERWISE = Started
-AnswerToRun.BY_KEY = {"unsupported": Unsupported, "error": Raised}
+AnswerToRun.BY_KEY = {
+    "unsupported": Unsupported,
+    "error": Raised,
+    "jvp": AlongTangents,
+    "hvp": OfGradients,
+}
 AnswerToRun.OTHERWISE = Value
 Message.BY_KEY = {"command": Request, **AnswerToStart.BY_KEY, "protocol": Started, **AnswerToRun.BY_KEY}
 Message.OTHERWISE = Value

@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import binascii
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -53,6 +53,8 @@ class Answer:
     unsupported: str | None = None
     touched: Sequence[str] | None = None
     kept: bool | None = None
+    derivatives: Mapping[str, npt.NDArray[Any]] | None = None
+    """What was asked for along tangents: ``jvp``, or those of the gradients by array."""
 
 
 # -- arrays ----------------------------------------------------------------------------------
@@ -143,8 +145,10 @@ def run_request(
     cotangent: npt.NDArray[Any] | None,
     encoding: str,
     twice: bool = False,
+    derivative: str | None = None,
+    tangents: Mapping[str, npt.NDArray[Any]] | None = None,
 ) -> dict[str, Any]:
-    """The message that asks for one call."""
+    """The message that asks for one call; ``derivative`` asks for that along ``tangents`` instead."""
     message: dict[str, Any] = {
         "command": "run",
         "id": number,
@@ -158,6 +162,11 @@ def run_request(
     }
     if cotangent is not None:
         message["cotangent"] = encode_array(cotangent, encoding)
+    if derivative is not None:
+        message["derivative"] = derivative
+        message["tangents"] = {
+            name: encode_array(array, encoding) for name, array in (tangents or {}).items()
+        }
     if twice:
         message["twice"] = True
     return message
@@ -217,8 +226,12 @@ def read_start(line: bytes) -> Started | Skipped | Refused:
     return started
 
 
-def read_answer(line: bytes, number: int, wrt: Sequence[str]) -> Answer:
+def read_answer(
+    line: bytes, number: int, wrt: Sequence[str], derivative: str | None = None, names: Iterable[str] = ()
+) -> Answer:
     """An adapter's answer to the ``run`` message with this id.
+
+    Where that asked for a ``derivative`` there is nothing else; ``hvp`` has an array for each of ``names``.
 
     Raises:
         ProtocolError: naming what is wrong with it.
@@ -230,6 +243,10 @@ def read_answer(line: bytes, number: int, wrt: Sequence[str]) -> Answer:
         return Answer(unsupported=answer.unsupported[:_REASON])
     if isinstance(answer, messages.Raised):
         return Answer(error=answer.error[:_REASON])
+    if derivative is not None:
+        return Answer(derivatives=_derivatives(answer, derivative, names))
+    if not isinstance(answer, messages.Value):
+        raise ProtocolError("an answer with a derivative that was not asked for")
     missing = [name for name in wrt if name not in answer.gradients]
     if missing:
         raise ProtocolError(f"gradients lacks {', '.join(missing)}")
@@ -240,6 +257,18 @@ def read_answer(line: bytes, number: int, wrt: Sequence[str]) -> Answer:
         touched=None if answer.touched is UNSET else answer.touched,
         kept=None if answer.kept is UNSET else answer.kept,
     )
+
+
+def _derivatives(answer: Any, derivative: str, names: Iterable[str]) -> dict[str, npt.NDArray[Any]]:
+    found = getattr(answer, derivative, None)
+    if found is None:
+        raise ProtocolError(f"an answer without {derivative}, which was asked for")
+    if derivative == "jvp":
+        return {"jvp": decode_array(found, "jvp")}
+    missing = [name for name in names if name not in found]
+    if missing:
+        raise ProtocolError(f"hvp lacks {', '.join(missing)}")
+    return {name: decode_array(found[name], f"hvp.{name}") for name in names}
 
 
 def _read(line: bytes, form: type[T]) -> T:

@@ -175,8 +175,40 @@ class RemoteAdapter(Adapter):
         answer = self._ask(function, arrays, wrt, cotangent)
         return answer.value, answer.gradients or {}
 
+    def jvp(self, function: Call, arrays: Mapping[str, Any], tangents: Mapping[str, Any]) -> Any:
+        return self._derivatives("jvp", function, arrays, tangents, None)["jvp"]
+
+    def hvp(
+        self,
+        function: Call,
+        arrays: Mapping[str, Any],
+        tangents: Mapping[str, Any],
+        *,
+        cotangent: Any = None,
+    ) -> Mapping[str, Any]:
+        return self._derivatives("hvp", function, arrays, tangents, cotangent)
+
+    def _derivatives(
+        self,
+        kind: str,
+        function: Call,
+        arrays: Mapping[str, Any],
+        tangents: Mapping[str, Any],
+        cotangent: Any,
+    ) -> Mapping[str, Any]:
+        if kind not in self.start.derivatives:
+            raise Unsupported(f"the adapter does not say that it has {kind}")
+        answer = self._ask(function, arrays, (), cotangent, kind, tangents)
+        return answer.derivatives or {}
+
     def _ask(
-        self, function: Call, arrays: Mapping[str, Any], wrt: tuple[str, ...], cotangent: Any
+        self,
+        function: Call,
+        arrays: Mapping[str, Any],
+        wrt: tuple[str, ...],
+        cotangent: Any,
+        derivative: str | None = None,
+        tangents: Mapping[str, Any] | None = None,
     ) -> protocol.Answer:
         try:
             self.ready()
@@ -189,12 +221,13 @@ class RemoteAdapter(Adapter):
         self._number += 1
         request = protocol.run_request(
             self._number, function.function, arrays, function.parameters, wrt, cotangent, self.start.encoding,
-            self._guest.twice,
+            self._guest.twice and derivative is None, derivative, tangents,
         )  # fmt: skip
         try:
-            limit = protocol.answer_limit(function.function, arrays, function.parameters, wrt)
+            due = wrt if tangents is None else tuple(tangents)
+            limit = protocol.answer_limit(function.function, arrays, function.parameters, due)
             line = self._process.ask(protocol.dump(request), self.timeout, limit)
-            answer = protocol.read_answer(line, self._number, wrt)
+            answer = protocol.read_answer(line, self._number, wrt, derivative, due)
         except ProtocolError as error:
             self._discard()
             raise ProcessFault(Verdict.ERROR, f"its answer is not what the protocol says: {error}") from None

@@ -22,7 +22,7 @@ from lossproof.core.functions import FUNCTIONS
 from lossproof.core.guest import guest_of
 from lossproof.core.layout import laid_out
 from lossproof.core.raised import describe
-from lossproof.engine.answer import Bound, watched
+from lossproof.engine.answer import Bound, hvp, jvp, watched
 from lossproof.errors import LossproofError, Unsupported
 from lossproof.isolation import protocol
 from lossproof.isolation.encode import encode_array
@@ -107,6 +107,7 @@ def _introduce(loaded: Loaded) -> Started | Skipped:
         protocol=VERSION, name=info.name, backend=info.backend, version=info.version, device=info.device,
         dtypes=tuple(name for name in ALL_DTYPES if name in adapter.dtypes),
         functions=tuple(name for name in FUNCTIONS if getattr(adapter, name, None) is not None),
+        derivatives=("jvp", "hvp"),  # an adapter that defines none says so call by call
         deviations=tuple(loaded.deviations.entries),
         sources=loaded.sources,
     )  # fmt: skip
@@ -116,6 +117,8 @@ def _run(adapter: Adapter, request: Run) -> dict[str, Any]:
     number = request.id
     try:
         bind = _bind(adapter, request)
+        if request.derivative is not UNSET:
+            return {"id": number, **_derivative(adapter, request, bind)}
         answer = guest_of(adapter).visit(lambda: watched(adapter, bind, request.wrt, request.twice))
         arrays = {name: encode_array(array) for name, array in answer.outputs.items()}
         message = {"id": number, "value": arrays.pop("value")}
@@ -129,6 +132,18 @@ def _run(adapter: Adapter, request: Run) -> dict[str, Any]:
         return {"id": number, "unsupported": describe(reason)}
     except BaseException as error:
         return {"id": number, "error": describe(error)}
+
+
+def _derivative(adapter: Adapter, request: Run, bind: Callable[[], Bound]) -> dict[str, Any]:
+    given = {name: decode_array(item, f"the tangent of {name}") for name, item in request.tangents.items()}
+
+    def tangents() -> dict[str, Any]:
+        return {name: adapter.from_numpy(array) for name, array in given.items()}
+
+    ask = jvp if request.derivative == "jvp" else hvp
+    found = guest_of(adapter).visit(lambda: ask(adapter, bind, tangents))
+    arrays = {name.removeprefix("hvp."): encode_array(array) for name, array in found.items()}
+    return arrays if request.derivative == "jvp" else {"hvp": arrays}
 
 
 def _bind(adapter: Adapter, request: Run) -> Callable[[], Bound]:

@@ -115,6 +115,7 @@ def _check_described(case: Case) -> None:
         if parameter.kind == "array"
     }
     given["cotangent"] = (case.cotangent, False)
+    given |= {f"the tangent of {name}": (spec, False) for name, spec in case.tangents.items()}
     for name, (spec, integer) in given.items():
         if not is_description(spec):
             continue

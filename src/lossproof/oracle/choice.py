@@ -33,12 +33,15 @@ class Choice:
         evaluate: outputs in ball arithmetic, of float64 and int64 arrays.
         concerns: whether a call can come out differently at all; asked before anything is computed.
         exists: whether a dtype has the choice's constants, as far as a call needs them.
+        derivatives: what it gives beyond value and usual gradients; without it, it is no choice of a case
+            that asks for more.
     """
 
     name: str
     evaluate: Evaluate
     concerns: Concerns
     exists: Exists = _everywhere
+    derivatives: Evaluate | None = None
 
 
 # By function; ``lossproof.oracle.definitions`` fills it.
@@ -46,13 +49,17 @@ REGISTER: dict[str, list[Choice]] = {}
 
 
 def choose(
-    name: str, functions: Sequence[str], concerns: Concerns, exists: Exists = _everywhere
+    name: str,
+    functions: Sequence[str],
+    concerns: Concerns,
+    exists: Exists = _everywhere,
+    derivatives: Evaluate | None = None,
 ) -> Callable[[Evaluate], Evaluate]:
     """Register what is decorated as a choice that implementations of some functions make."""
 
     def register(evaluate: Evaluate) -> Evaluate:
         for function in functions:
-            REGISTER.setdefault(function, []).append(Choice(name, evaluate, concerns, exists))
+            REGISTER.setdefault(function, []).append(Choice(name, evaluate, concerns, exists, derivatives))
         return evaluate
 
     return register
@@ -80,7 +87,9 @@ def documented(
         if not there:
             continue
         # What dtypes the choice does not exist in shall not widen its bounds.
-        outputs = evaluate(replace(case, dtypes=tuple(there)), choice.evaluate)
+        outputs = evaluate(replace(case, dtypes=tuple(there)), choice.evaluate, choice.derivatives)
+        if case.tangents and outputs.keys() != expected.keys():
+            continue
         outcome = DocumentedChoice(
             choice.name,
             tuple(there),

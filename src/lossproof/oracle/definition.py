@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -20,7 +20,15 @@ Outputs = dict[str, Output]
 
 
 class Arguments:
-    """Parameters and cotangent of one evaluation, the dtype of the largest roundoff, outputs wanted."""
+    """What one evaluation depends on beside the arrays, and which outputs it is wanted for.
+
+    Attributes:
+        parameters: by name.
+        cotangent: of the result's shape; None for ones.
+        coarsest: the dtype of the largest roundoff.
+        wanted: names of outputs.
+        tangents: directions of ``jvp`` and ``hvp`` by array.
+    """
 
     def __init__(
         self,
@@ -28,11 +36,13 @@ class Arguments:
         cotangent: Floats | None,
         coarsest: FloatType,
         wanted: Collection[str],
+        tangents: Mapping[str, Floats] | None = None,
     ) -> None:
         self.parameters = parameters
         self.cotangent = cotangent
         self.coarsest = coarsest
         self.wanted = wanted
+        self.tangents = tangents or {}
 
     def __getitem__(self, name: str) -> Any:
         return self.parameters[name]
@@ -104,6 +114,21 @@ def define(name: str, reader: Reader, **facts: Any) -> Callable[[Evaluate], Eval
 
     def register(evaluate: Evaluate) -> Evaluate:
         REGISTER[name] = Definition(evaluate, reader, **facts)
+        return evaluate
+
+    return register
+
+
+# By function what it gives beyond value and usual gradients: ``jvp``, ``hvp.<array>`` and the gradients of
+# the arrays that a case may name beside them.
+DERIVATIVES: dict[str, Evaluate] = {}
+
+
+def differentiate(*names: str) -> Callable[[Evaluate], Evaluate]:
+    """Register what is decorated as the further derivatives of functions of the table."""
+
+    def register(evaluate: Evaluate) -> Evaluate:
+        DERIVATIVES.update(dict.fromkeys(names, evaluate))
         return evaluate
 
     return register

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +15,8 @@ from lossproof.oracle.describe import LISTED_ELEMENTS, description
 
 # Arrays of up to so many elements are listed whatever they hold.
 LISTED = 16
+
+T = TypeVar("T")
 
 Stored = Mapping[str, tuple[str, ...]]
 """The lines of the fields ``expected`` and, where there are any, ``tolerance`` and ``choices``; at no
@@ -47,27 +49,37 @@ def _choice(choice: DocumentedChoice, dtypes: Sequence[str]) -> Iterator[str]:
 
 def _expected(expected: Mapping[str, Expected], integer: bool) -> Iterator[str]:
     yield "expected:"
-    yield from _output("  ", "value", expected.get("value"), integer)
-    gradients = {name.removeprefix("gradients."): item for name, item in expected.items() if name != "value"}
-    if gradients:
-        yield "  gradients:"
-        for name, item in gradients.items():
-            yield from _output("    ", name, item, integer)
+    for indent, name, item in _nested(expected):
+        if item is None:
+            yield f"{indent}{name}:"
+        else:
+            yield from _output(indent, name, item, integer)
 
 
 def _tolerances(tolerances: Mapping[str, Tolerance]) -> Iterator[str]:
     yield "tolerance:"
-    yield from _bounds("  ", "value", tolerances.get("value"))
-    slopes = {name.removeprefix("gradients."): bound for name, bound in tolerances.items() if name != "value"}
-    if slopes:
-        yield "  gradients:"
-        for name, bound in slopes.items():
-            yield from _bounds("    ", name, bound)
+    for indent, name, bound in _nested(tolerances):
+        if bound is None:
+            yield f"{indent}{name}:"
+        else:
+            yield from _bounds(indent, name, bound)
 
 
-def _bounds(indent: str, name: str, tolerance: Tolerance | None) -> Iterator[str]:
-    if tolerance is None:
-        return
+def _nested(outputs: Mapping[str, T]) -> Iterator[tuple[str, str, T | None]]:
+    """Indentation, name and content of each output, those of several arrays below a name of their own."""
+    above = ""
+    for name in sorted(outputs, key=lambda name: _ORDER.index(name.partition(".")[0])):
+        kind, _, array = name.partition(".")
+        if array and kind != above:
+            yield "  ", kind, None
+        above = kind
+        yield "    " if array else "  ", array or kind, outputs[name]
+
+
+_ORDER = ("value", "gradients", "jvp", "hvp")
+
+
+def _bounds(indent: str, name: str, tolerance: Tolerance) -> Iterator[str]:
     if tolerance.sample is None:
         yield from _wrapped(indent, f"{name}: {_bound(tolerance)}")
         return
@@ -85,9 +97,7 @@ def _bound(tolerance: Tolerance) -> str:
     return f"{{{', '.join([f'u: {u}', *rest])}}}" if rest or u.startswith("{") else u
 
 
-def _output(indent: str, name: str, item: Expected | None, integer: bool) -> Iterator[str]:
-    if item is None:
-        return
+def _output(indent: str, name: str, item: Expected, integer: bool) -> Iterator[str]:
     if isinstance(item, Sketch):
         yield f"{indent}{name}:"
         yield f"{indent}  sketch:"

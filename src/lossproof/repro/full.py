@@ -139,7 +139,15 @@ def _main(case: Case, embedded: Embedded, arguments: str, dtype: str) -> Iterato
             yield from _outcome(None, choice.expected, "    }, {")
             yield from _outcome(None, choice.tolerances, "    }),")
     yield "]"
-    yield "answer = answer_to(adapter, lambda: bind, list(expected))"
+    further = ""
+    if case.tangents:
+        yield "tangents = {"
+        for name, spec in case.tangents.items():
+            yield f"    {name!r}: {_input(spec, False, 'dtype')},"
+        yield "}"
+        yield "moved = lambda: {name: adapter.from_numpy(array) for name, array in tangents.items()}"
+        further = ", tangents=moved"
+    yield f"answer = answer_to(adapter, lambda: bind, list(expected){further})"
     if refusable:
         yield ""
         yield "# An error is permitted only of a backend that answers a valid call."

@@ -59,8 +59,28 @@ class PipeAdapter(Adapter):
         answer = self._run(function, arrays, wrt, cotangent)
         return _decoded(answer["value"]), {name: _decoded(answer["gradients"][name]) for name in wrt}
 
+    def jvp(self, function: Call, arrays: Mapping[str, Any], tangents: Mapping[str, Any]) -> Any:
+        return _decoded(self._run(function, arrays, (), None, "jvp", tangents)["jvp"])
+
+    def hvp(
+        self,
+        function: Call,
+        arrays: Mapping[str, Any],
+        tangents: Mapping[str, Any],
+        *,
+        cotangent: Any = None,
+    ) -> Mapping[str, Any]:
+        found = self._run(function, arrays, (), cotangent, "hvp", tangents)["hvp"]
+        return {name: _decoded(array) for name, array in found.items()}
+
     def _run(
-        self, function: Call, arrays: Mapping[str, Any], wrt: tuple[str, ...], cotangent: Any
+        self,
+        function: Call,
+        arrays: Mapping[str, Any],
+        wrt: tuple[str, ...],
+        cotangent: Any,
+        derivative: str | None = None,
+        tangents: Mapping[str, Any] | None = None,
     ) -> Mapping[str, Any]:
         message = {
             "command": "run",
@@ -75,6 +95,9 @@ class PipeAdapter(Adapter):
         }
         if cotangent is not None:
             message["cotangent"] = encode_array(cotangent, self.encoding)
+        if derivative is not None and tangents is not None:
+            message["derivative"] = derivative
+            message["tangents"] = {n: encode_array(array, self.encoding) for n, array in tangents.items()}
         answer: Mapping[str, Any] = self._ask(message)
         if "unsupported" in answer:
             raise Unsupported(answer["unsupported"])

@@ -39,10 +39,10 @@ def short_script(case: Case, adapter: Adapter, dtype: str) -> str | None:
     """A script of at most 25 lines, or None where it cannot say all that counts.
 
     That is so where the adapter's method is more than one expression, for large arrays, for arrays
-    laid out in memory in a certain way, and where other outcomes are permitted.
+    laid out in memory in a certain way, along tangents, and where other outcomes are permitted.
     """
     framework = framework_of(type(adapter))
-    if framework is None or case.variants or choices_shown(case, dtype) or case.layout:
+    if framework is None or case.variants or choices_shown(case, dtype) or case.layout or case.tangents:
         return None
     if case.function.widens and dtype in HALF_TYPES and _widened(case, adapter, dtype):
         return None

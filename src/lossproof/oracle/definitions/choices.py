@@ -17,6 +17,7 @@ from lossproof.oracle.columns import Balls, elementwise
 from lossproof.oracle.definition import Arguments, Inputs, Outputs
 from lossproof.oracle.definitions.binary_cross_entropy import BinaryCrossEntropy, loss_of_probabilities
 from lossproof.oracle.definitions.cross_entropy import dense_loss, loss_of_rows, smooth, sparse_loss
+from lossproof.oracle.definitions.derivatives import cross_entropy_of_rows
 from lossproof.oracle.definitions.mask_rcnn import mask_loss, own_masks
 from lossproof.oracle.definitions.pspnet import dropped_pixels, total_loss
 from lossproof.oracle.result import Output
@@ -339,12 +340,22 @@ def _rows_exist(epsilon: float, normalised: bool, case: Case, dtype: FloatType) 
     return _clip_exists(_quotients(case, normalised), epsilon, slack, dtype)
 
 
+def _derivatives_of_quotients(arrays: Inputs, arguments: Arguments) -> Outputs:
+    """Where no class that has a target is clipped; elsewhere none are given."""
+    p, _ = rows_of(arrays["probabilities"], arguments["axis"])
+    y, _ = rows_of(arrays["target"], arguments["axis"])
+    quotients = (p / p.sum(axis=1, keepdims=True))[y != 0]
+    inside = (quotients > 1e-6) & (quotients < 1 - 1e-6)
+    return cross_entropy_of_rows(arrays, arguments, normalised=True) if inside.all() else {}
+
+
 choose("clipped-1e-15", ["cross_entropy"], partial(_rows_clipped, 1e-15), partial(_rows_exist, 1e-15, False))(
     partial(_clipped_rows, 1e-15, False)
 )
 choose(
     "normalised-clipped-1e-7", ["cross_entropy"],
     lambda case: bool(case.exact_arrays["probabilities"].size), partial(_rows_exist, 1e-7, True),
+    _derivatives_of_quotients,
 )(partial(_clipped_rows, 1e-7, True))  # fmt: skip
 
 

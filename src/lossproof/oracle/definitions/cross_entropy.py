@@ -127,6 +127,14 @@ def _softmax_cross_entropy(arrays: Inputs, arguments: Arguments) -> Outputs:
 
 def dense_loss(arrays: Inputs, arguments: Arguments, smoother: Smoother, roundings: float) -> Outputs:
     """Value and gradient with targets smoothed by ``smoother``, which takes so many roundings."""
+    loss, back, row_shape = dense_rows(arrays, arguments, smoother, roundings)
+    return losses(loss, "logits", arguments, back, row_shape)
+
+
+def dense_rows(
+    arrays: Inputs, arguments: Arguments, smoother: Smoother = smooth, roundings: float = 3.0
+) -> tuple[CrossEntropy, Back, tuple[int, ...]]:
+    """The rows of a loss with dense targets, the way back, and the shape of the unreduced loss."""
     x = arrays["logits"]
     flat, back = rows_of(x, arguments["axis"])
     y, _ = rows_of(arrays["target"], arguments["axis"])
@@ -143,8 +151,7 @@ def dense_loss(arrays: Inputs, arguments: Arguments, smoother: Smoother, roundin
         arguments["reduction"],
         extra=roundings * bool(smoothing),
     )
-    row_shape = without(x.shape, arguments["axis"])
-    return losses(loss, "logits", arguments, back, row_shape)
+    return loss, back, without(x.shape, arguments["axis"])
 
 
 def _read_sparse(arrays: Arrays, parameters: Parameters, dtype: FloatType) -> Reading:
@@ -175,6 +182,18 @@ def sparse_loss(
     arrays: Inputs, arguments: Arguments, ignored: int | None, smoother: Smoother, roundings: float
 ) -> Outputs:
     """Value and gradient with one label ignored, and targets smoothed by ``smoother``."""
+    loss, back, shape = sparse_rows(arrays, arguments, ignored, smoother, roundings)
+    return losses(loss, "logits", arguments, back, shape)
+
+
+def sparse_rows(
+    arrays: Inputs,
+    arguments: Arguments,
+    ignored: int | None,
+    smoother: Smoother = smooth,
+    roundings: float = 3.0,
+) -> tuple[CrossEntropy, Back, tuple[int, ...]]:
+    """The rows of a loss with integer labels, the way back, and the shape of the labels."""
     flat, back = rows_of(arrays["logits"], arguments["axis"])
     labels = arrays["labels"]
     dropped = _dropped(labels, ignored)
@@ -190,7 +209,7 @@ def sparse_loss(
         smoother=smoother,
         roundings=roundings,
     )
-    return losses(loss, "logits", arguments, back, labels.shape)
+    return loss, back, labels.shape
 
 
 @dataclass(frozen=True)

@@ -57,7 +57,7 @@ def _read_loss(arrays: Arrays, parameters: Parameters, dtype: FloatType) -> Read
 
 @define("pspnet_loss", _read_loss, shift_invariant=True, ignored=_ignored)
 def _pspnet_loss(arrays: Inputs, arguments: Arguments) -> Outputs:
-    loss, back, shape = _pspnet_head(
+    loss, back, shape = pspnet_head(
         arrays["logits"],
         arrays["labels"],
         arguments["num_classes"],
@@ -67,7 +67,7 @@ def _pspnet_loss(arrays: Inputs, arguments: Arguments) -> Outputs:
     return losses(loss, "logits", arguments, back, shape)
 
 
-def _pspnet_head(
+def pspnet_head(
     logits: Floats,
     labels: Array,
     num_classes: int,
@@ -102,7 +102,7 @@ def total_loss(arrays: Inputs, arguments: Arguments, empty: float) -> Outputs:
     outputs: Outputs = {}
     parts: list[Output] = []
     for name, scale in (("logits", 1.0), ("aux_logits", float(arguments["aux_weight"]))):
-        loss, back, _ = _pspnet_head(
+        loss, back, _ = pspnet_head(
             arrays[name], arrays["labels"], arguments["num_classes"], "mean", arguments.coarsest, scale
         )
         parts.append(Output((), [empty], Bound()) if loss.empty else loss.value(()))
