@@ -7,7 +7,7 @@ from collections.abc import Callable, Hashable, Mapping
 from functools import cached_property
 from typing import Any, ClassVar
 
-from lossproof import Adapter, Call
+from lossproof import Adapter, Call, Unsupported
 
 
 class Compiled(Adapter):
@@ -40,6 +40,16 @@ class Compiled(Adapter):
     ) -> tuple[Any, Mapping[str, Any]]:
         value, gradients = self._kept_step(function, wrt, arrays)(arrays, cotangent)
         return value, gradients
+
+    def backward_twice(
+        self,
+        function: Call,
+        arrays: Mapping[str, Any],
+        wrt: tuple[str, ...],
+        *,
+        cotangent: Any = None,
+    ) -> tuple[Any, Mapping[str, Any]]:
+        raise Unsupported("a compiled step keeps no graph")
 
     @cached_property
     def _steps(self) -> OrderedDict[Hashable, Callable[..., Any]]:

@@ -52,6 +52,27 @@ class TensorFlowArrays(Adapter):
         )
         return value, dict(zip(wrt, map(tf.convert_to_tensor, gradients), strict=True))
 
+    def backward_twice(
+        self,
+        function: Call,
+        arrays: Mapping[str, Any],
+        wrt: tuple[str, ...],
+        *,
+        cotangent: Any = None,
+    ) -> tuple[Any, Mapping[str, Any]]:
+        with tf.device("/CPU:0"), tf.GradientTape(persistent=True) as tape:
+            watched = [arrays[name] for name in wrt]
+            tape.watch(watched)
+            value = function(*arrays.values())
+        for _ in range(2):
+            gradients = tape.gradient(
+                value,
+                watched,
+                output_gradients=cotangent,
+                unconnected_gradients=tf.UnconnectedGradients.ZERO,
+            )
+        return value, dict(zip(wrt, map(tf.convert_to_tensor, gradients), strict=True))
+
     def jvp(self, function: Call, arrays: Mapping[str, Any], tangents: Mapping[str, Any]) -> Any:
         primals = [arrays[name] for name in tangents]
         with (

@@ -68,6 +68,21 @@ class TorchAdapter(PspnetTotalLoss):
         gradients = torch.autograd.grad(value, list(leaves.values()), seed)
         return value, dict(zip(leaves, gradients, strict=True))
 
+    def backward_twice(
+        self,
+        function: Call,
+        arrays: Mapping[str, Any],
+        wrt: tuple[str, ...],
+        *,
+        cotangent: Any = None,
+    ) -> tuple[Any, Mapping[str, Any]]:
+        leaves = {name: arrays[name].detach().requires_grad_() for name in wrt}
+        value = function(*{**arrays, **leaves}.values())
+        seed = torch.ones_like(value) if cotangent is None else cotangent
+        torch.autograd.grad(value, list(leaves.values()), seed, retain_graph=True)
+        gradients = torch.autograd.grad(value, list(leaves.values()), seed)
+        return value, dict(zip(leaves, gradients, strict=True))
+
     def jvp(self, function: Call, arrays: Mapping[str, Any], tangents: Mapping[str, Any]) -> Any:
         def along(*moved: Any) -> Any:
             return function(*{**arrays, **dict(zip(tangents, moved, strict=True))}.values())
@@ -233,7 +248,6 @@ class TorchCompileAdapter(Compiled, TorchAdapter):
             return lambda arrays: compiled(*arrays.values())
         eager = TorchAdapter.value_and_gradients
         return lambda arrays, cotangent=None: eager(self, compiled, arrays, wrt, cotangent=cotangent)
-
 
     def jvp(self, function: Call, arrays: Mapping[str, Any], tangents: Mapping[str, Any]) -> Any:
         raise Unsupported("forward mode is not compiled here; the adapter torch runs it eagerly")

@@ -7,7 +7,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from lossproof.adapters.numpy import NumpyAdapter
+from lossproof.adapters.torch import TorchAdapter
 
 import lossproof
 from lossproof import Call
@@ -67,6 +69,7 @@ def test_correct_functions_keep_all_laws(function: str) -> None:
     records = judged(NumpyAdapter(), asked_again(function, dtype), dtype)
     assert not broken(records)
     due = set(laws.CLAUSES) - (set() if FUNCTIONS[function].wrt else {"law.value-alone"})
+    due -= {"law.backward-twice"}
     due -= {"law.rows"} if function in WITHOUT_ROWS else set()
     due -= set() if function in ACCUMULATING else {"law.accumulation"}
     assert {record.output for record in records if record.output.startswith("law.")} == due
@@ -336,6 +339,45 @@ def test_laws_are_the_same_in_a_process_of_its_own(mutant: type[lossproof.Adapte
     finally:
         loaded.adapter.close()
     assert "law" in {output[:3] for output in broken(here)}
+
+
+class Spent(torch.autograd.Function):
+    """A sigmoid whose backward pass writes over what the forward pass kept (as fused kernels do)."""
+
+    @staticmethod
+    def forward(ctx: Any, logits: Any) -> Any:
+        ctx.value = torch.sigmoid(logits)
+        return ctx.value.clone()
+
+    @staticmethod
+    def backward(ctx: Any, *cotangents: Any) -> Any:
+        return ctx.value.mul_(1 - ctx.value).mul_(cotangents[0])
+
+
+class SpentSigmoid(TorchAdapter):
+    def sigmoid(self, logits: Any) -> Any:
+        return Spent.apply(logits)  # type: ignore[no-untyped-call]
+
+
+@pytest.mark.parametrize("isolate", [False, True])
+@pytest.mark.parametrize(("adapter", "verdict"), [(SpentSigmoid, Verdict.FAIL), (TorchAdapter, Verdict.PASS)])
+def test_a_graph_that_is_spent_is_seen(
+    adapter: type[lossproof.Adapter], verdict: Verdict, isolate: bool
+) -> None:
+    loaded = load_adapter(f"{__file__}:{adapter.__name__}", isolate=isolate)
+    assert loaded.adapter is not None
+    try:
+        found = run_case(loaded.adapter, "x", laws._ordinary("sigmoid")[0], "float32", NONE)
+    finally:
+        if isinstance(loaded.adapter, RemoteAdapter):
+            loaded.adapter.close()
+    assert [r.verdict for r in found if r.output == "law.backward-twice"] == [verdict]
+    assert broken(found) == (set() if verdict is Verdict.PASS else {"law.backward-twice"})
+
+
+def test_what_keeps_no_graph_is_not_judged_on_it() -> None:
+    found = run_case(NumpyAdapter(), "x", laws._ordinary("sigmoid")[0], "float32", NONE)
+    assert "law.backward-twice" not in {record.output for record in found}
 
 
 def test_a_process_that_does_not_look_is_unsupported() -> None:

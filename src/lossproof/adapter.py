@@ -94,6 +94,27 @@ class Adapter:
         """
         raise Unsupported("this adapter defines no value_and_gradients")
 
+    def backward_twice(
+        self,
+        function: Call,
+        arrays: Mapping[str, Any],
+        wrt: tuple[str, ...],
+        *,
+        cotangent: Any = None,
+    ) -> tuple[Any, Mapping[str, Any]]:
+        """The same with the gradients of a second backward pass through the graph that the call left.
+
+        Args:
+            function: callable on native arrays, in the order of the specification's table.
+            arrays: native arrays by name.
+            wrt: names of the arrays to differentiate with respect to.
+            cotangent: native array of the result's shape that weights its elements; ones if None.
+
+        Raises:
+            Unsupported: the backend keeps no graph (which is what this default says).
+        """
+        raise Unsupported("this adapter defines no backward_twice")
+
     def jvp(self, function: Call, arrays: Mapping[str, Any], tangents: Mapping[str, Any]) -> Any:
         """Derivative of ``function(*arrays.values())`` along ``tangents``, by forward mode.
 

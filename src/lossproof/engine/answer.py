@@ -112,6 +112,15 @@ def hvp(adapter: Adapter, bind: Callable[[], Bound], tangents: Tangents) -> dict
     return {f"hvp.{name}": _numpy(adapter, array) for name, array in found.items()}
 
 
+def second_backward(adapter: Adapter, bind: Callable[[], Bound], wrt: tuple[str, ...]) -> dict[str, Any]:
+    """Ask for the gradients of a second backward pass through the graph of a call, and for its value."""
+    call, arrays, cotangent = bind()
+    extra = {} if cotangent is None else {"cotangent": cotangent}
+    value, gradients = adapter.backward_twice(call, arrays, wrt, **extra)
+    native = {"value": value, **{f"gradients.{name}": gradients[name] for name in wrt}}
+    return {name: _numpy(adapter, array) for name, array in native.items()}
+
+
 def _ask_value(adapter: Adapter, prepare: Prepare, answer: Answer) -> None:
     try:
         answer.outputs = _visit(adapter, prepare(), (), False).outputs

@@ -24,8 +24,9 @@ from lossproof.core.dtypes import FLOAT_TYPES
 from lossproof.core.resources import folder
 from lossproof.core.verdicts import RIGHT, UNJUDGED, ProcessFault, Verdict
 from lossproof.engine.answer import Answer
-from lossproof.engine.call import ask
+from lossproof.engine.call import ask, ask_second_backward
 from lossproof.engine.verdict import Judged
+from lossproof.errors import Unsupported
 
 PREFIX = "law."
 CLAUSES = {
@@ -36,6 +37,7 @@ CLAUSES = {
     "law.same-bits": "G-17",
     "law.rows": "G-18",
     "law.accumulation": "G-23",
+    "law.backward-twice": "G-24",
 }
 """The laws, as outputs of a case, and their clauses."""
 
@@ -96,6 +98,7 @@ def rulings(
     yield from _agreeing("law.repeats", f"after {other.id} in {other_dtype} ", again, right, judge)
     same_bits += _other_bits("asked again ", answer, again, right)
     yield _ruling("law.same-bits", "; ".join(same_bits))
+    yield from _backward_twice(adapter, case, dtype, right, judge)
     yield from _accumulation(adapter, case, dtype, answer, right)
     count = _rows(case, "none")
     if count > 1:
@@ -144,6 +147,19 @@ def _bits(array: npt.NDArray[Any]) -> tuple[str, tuple[int, ...], bytes]:
     if array.dtype.name in FLOAT_TYPES:
         array = np.where(np.isnan(array), array.dtype.type("nan"), array)
     return array.dtype.name, array.shape, array.tobytes()
+
+
+def _backward_twice(
+    adapter: Adapter, case: Case, dtype: str, right: Sequence[str], judge: Judge
+) -> Iterator[Ruling]:
+    """That the graph of a call gives right gradients a second time, where the backend can keep it."""
+    gradients = [output for output in right if output.startswith("gradients.")]
+    if not gradients:
+        return
+    wrt = tuple(name.removeprefix("gradients.") for name in gradients)
+    again = ask_second_backward(adapter, case, dtype, wrt)
+    if not any(isinstance(error, Unsupported) for error in again.raised.values()):
+        yield from _agreeing("law.backward-twice", "by a second backward pass ", again, gradients, judge)
 
 
 def _accumulation(

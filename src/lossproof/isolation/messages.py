@@ -72,6 +72,8 @@ class Run(Form, Message, frozen=True, kw_only=True, tag_field="command", tag="ru
     derivative: Literal["jvp", "hvp"] | UnsetType = UNSET
     """Give this instead of the value and gradients, along the tangents; asked of adapters that have it."""
     tangents: dict[str, Array] = field(default_factory=dict)
+    backward: Literal[1, 2] = 1
+    """Which backward pass through the graph of the call the gradients are of; 2 of adapters that keep it."""
     twice: bool = False
     """Make the call again with other numbers, and say in ``kept`` what became of the first one's results."""
 
@@ -119,6 +121,8 @@ class Started(_Introduction, AnswerToStart, frozen=True, kw_only=True):
     encoding: Literal["any", "text", "base64"] = "any"
     derivatives: tuple[Literal["jvp", "hvp"], ...] = ()
     """Which of them it can give."""
+    keeps_graph: bool = False
+    """Whether a second backward pass can be asked for."""
     deviations: tuple[Deviation, ...] = ()
     sources: str = ""
     """Any text that changes with the adapter's own code, by which a resumed run tells whether it did."""
@@ -131,6 +135,7 @@ class Skipped(_Introduction, AnswerToStart, frozen=True, kw_only=True):
     dtypes: ClassVar[tuple[str, ...]] = ALL_DTYPES
     encoding: ClassVar[str] = "any"
     derivatives: ClassVar[tuple[str, ...]] = ()
+    keeps_graph: ClassVar[bool] = False
     deviations: ClassVar[tuple[Deviation, ...]] = ()
     sources: ClassVar[str] = ""
     skipped: str

@@ -147,6 +147,7 @@ def run_request(
     twice: bool = False,
     derivative: str | None = None,
     tangents: Mapping[str, npt.NDArray[Any]] | None = None,
+    backward: int = 1,
 ) -> dict[str, Any]:
     """The message that asks for one call; ``derivative`` asks for that along ``tangents`` instead."""
     message: dict[str, Any] = {
@@ -167,6 +168,8 @@ def run_request(
         message["tangents"] = {
             name: encode_array(array, encoding) for name, array in (tangents or {}).items()
         }
+    if backward != 1:
+        message["backward"] = backward
     if twice:
         message["twice"] = True
     return message

@@ -175,6 +175,20 @@ class RemoteAdapter(Adapter):
         answer = self._ask(function, arrays, wrt, cotangent)
         return answer.value, answer.gradients or {}
 
+    def backward_twice(
+        self,
+        function: Call,
+        arrays: Mapping[str, Any],
+        wrt: tuple[str, ...],
+        *,
+        cotangent: Any = None,
+    ) -> tuple[Any, Mapping[str, Any]]:
+        if not self.start.keeps_graph:
+            raise Unsupported("the adapter does not say that it keeps the graph of a call")
+        self._guest.twice = False
+        answer = self._ask(function, arrays, wrt, cotangent, backward=2)
+        return answer.value, answer.gradients or {}
+
     def jvp(self, function: Call, arrays: Mapping[str, Any], tangents: Mapping[str, Any]) -> Any:
         return self._derivatives("jvp", function, arrays, tangents, None)["jvp"]
 
@@ -209,6 +223,7 @@ class RemoteAdapter(Adapter):
         cotangent: Any,
         derivative: str | None = None,
         tangents: Mapping[str, Any] | None = None,
+        backward: int = 1,
     ) -> protocol.Answer:
         try:
             self.ready()
@@ -221,7 +236,7 @@ class RemoteAdapter(Adapter):
         self._number += 1
         request = protocol.run_request(
             self._number, function.function, arrays, function.parameters, wrt, cotangent, self.start.encoding,
-            self._guest.twice and derivative is None, derivative, tangents,
+            self._guest.twice and derivative is None, derivative, tangents, backward,
         )  # fmt: skip
         try:
             due = wrt if tangents is None else tuple(tangents)

@@ -22,7 +22,7 @@ from lossproof.core.functions import FUNCTIONS
 from lossproof.core.guest import guest_of
 from lossproof.core.layout import laid_out
 from lossproof.core.raised import describe
-from lossproof.engine.answer import Bound, hvp, jvp, watched
+from lossproof.engine.answer import Answer, Bound, hvp, jvp, second_backward, watched
 from lossproof.errors import LossproofError, Unsupported
 from lossproof.isolation import protocol
 from lossproof.isolation.encode import encode_array
@@ -107,6 +107,7 @@ def _introduce(loaded: Loaded) -> Started | Skipped:
         protocol=VERSION, name=info.name, backend=info.backend, version=info.version, device=info.device,
         dtypes=tuple(name for name in ALL_DTYPES if name in adapter.dtypes),
         functions=tuple(name for name in FUNCTIONS if getattr(adapter, name, None) is not None),
+        keeps_graph=type(adapter).backward_twice is not Adapter.backward_twice,
         derivatives=("jvp", "hvp"),  # an adapter that defines none says so call by call
         deviations=tuple(loaded.deviations.entries),
         sources=loaded.sources,
@@ -119,7 +120,7 @@ def _run(adapter: Adapter, request: Run) -> dict[str, Any]:
         bind = _bind(adapter, request)
         if request.derivative is not UNSET:
             return {"id": number, **_derivative(adapter, request, bind)}
-        answer = guest_of(adapter).visit(lambda: watched(adapter, bind, request.wrt, request.twice))
+        answer = guest_of(adapter).visit(lambda: _call(adapter, request, bind))
         arrays = {name: encode_array(array) for name, array in answer.outputs.items()}
         message = {"id": number, "value": arrays.pop("value")}
         message["gradients"] = {name.removeprefix("gradients."): array for name, array in arrays.items()}
@@ -132,6 +133,12 @@ def _run(adapter: Adapter, request: Run) -> dict[str, Any]:
         return {"id": number, "unsupported": describe(reason)}
     except BaseException as error:
         return {"id": number, "error": describe(error)}
+
+
+def _call(adapter: Adapter, request: Run, bind: Callable[[], Bound]) -> Answer:
+    if request.backward == 2:
+        return Answer(second_backward(adapter, bind, request.wrt))
+    return watched(adapter, bind, request.wrt, request.twice)
 
 
 def _derivative(adapter: Adapter, request: Run, bind: Callable[[], Bound]) -> dict[str, Any]:
