@@ -234,7 +234,6 @@ class TorchCompileAdapter(Compiled, TorchAdapter):
         eager = TorchAdapter.value_and_gradients
         return lambda arrays, cotangent=None: eager(self, compiled, arrays, wrt, cotangent=cotangent)
 
-
     def jvp(self, function: Call, arrays: Mapping[str, Any], tangents: Mapping[str, Any]) -> Any:
         raise Unsupported("forward mode is not compiled here; the adapter torch runs it eagerly")
 
