@@ -115,6 +115,11 @@ def _cotangents(f: Function) -> Iterator[str]:
         yield from (tuple(_reductions(f)) or ("no reduction",))
 
 
+def _tangents(f: Function) -> Iterator[str]:
+    if f.wrt:
+        yield from ("jvp", *(f"hvp of {name}" for name in f.differentiable))
+
+
 def _counts(f: Function) -> Iterator[str]:
     yield from ("of 256", "of 65,536")
     if _IDS(f):
@@ -151,6 +156,10 @@ TOPICS: tuple[Topic, ...] = (
     Topic("reductions", "none, sum and mean", kinds.reduction, _reductions, "there is no reduction"),
     Topic("cotangents", "a cotangent other than 1 for each reduction", kinds.cotangent, _cotangents,
           "there is no gradient"),
+    Topic("along tangents", "forward mode and second derivatives, along a tangent of each array",
+          kinds.tangents, _tangents, "there is no gradient"),
+    Topic("gradients to targets", "the gradient with respect to the target of a cross entropy",
+          kinds.to_target, _where(lambda f: bool(f.also), "target"), "there is no such target"),
     Topic("significands", "numbers with all bits of each dtype (G-11)", kinds.significands,
           _where(_floats, "float64", "float32", "float16", "bfloat16"), "there are only integers"),
     Topic("ranks and axes", "ranks to 5; first, middle and last axis", kinds.ranks, _ranks,

@@ -193,7 +193,7 @@ class Definitions:
             found[place] = self._cost(x[place], target)
         return _reduced(found, reduction)
 
-    def _cost(self, row: Any, target: Any) -> Number:
+    def _cost(self, row: Any, target: Any) -> Any:
         log_p = _log_softmax(row)
         return total([-(t * q) for q, t in zip(log_p, target, strict=True) if not _absent(t)])
 
@@ -225,7 +225,7 @@ class Definitions:
         return _reduced(found, reduction, count)
 
     def binary_cross_entropy(self, a: Any, *, weight: Any, reduction: str) -> Array:
-        def cost(p: Number, y: Number) -> Number:
+        def cost(p: Number, y: Number) -> Any:
             terms = [-(y * p.log())] if not _absent(y) else []
             rest = 1 - y
             terms += [-(rest * (1 - p).log())] if not _absent(rest) else []

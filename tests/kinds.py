@@ -213,6 +213,20 @@ def reduction(look: Look) -> Iterator[str]:
         yield look.reduction
 
 
+def tangents(look: Look) -> Iterator[str]:
+    """What is asked for along tangents."""
+    for output in look.case.expected or ():
+        kind, _, name = output.partition(".")
+        if kind in ("jvp", "hvp"):
+            yield f"hvp of {name}" if name else kind
+
+
+def to_target(look: Look) -> Iterator[str]:
+    """Whether the target is differentiated that is not by default."""
+    if set(look.case.wrt) & set(look.function.also):
+        yield "target"
+
+
 def cotangent(look: Look) -> Iterator[str]:
     given = look.case.cotangent if look.case.wrt and look.counted.size else None
     if given is not None and (materialize(given, integer=False) != 1).any():

@@ -207,7 +207,8 @@ def test_another_process_gives_the_same() -> None:
 
 
 def _mutant(**methods: Any) -> Adapter:
-    return type("Mutant", (NumpyAdapter,), methods)()
+    adapter: Adapter = type("Mutant", (NumpyAdapter,), methods)()
+    return adapter
 
 
 def _tangents_of(names: tuple[str, ...]) -> Any:
@@ -382,7 +383,7 @@ def _torch_adapter(function: Any) -> Adapter:
 def _custom_functions() -> dict[str, Any]:
     torch = pytest.importorskip("torch")
 
-    class Right(torch.autograd.Function):
+    class Right(torch.autograd.Function):  # type: ignore[name-defined]
         """Backward is made of the output, which carries a graph."""
 
         @staticmethod
@@ -438,7 +439,7 @@ def _custom_functions() -> dict[str, Any]:
         def jvp(ctx: Any, tangent: Any, _: Any) -> Any:
             return ctx.saved_tensors[0] * tangent
 
-    class Once(torch.autograd.Function):
+    class Once(torch.autograd.Function):  # type: ignore[name-defined]
         """Neither a jvp nor a second derivative, and it says so."""
 
         @staticmethod
@@ -449,7 +450,7 @@ def _custom_functions() -> dict[str, Any]:
             return p
 
         @staticmethod
-        @torch.autograd.function.once_differentiable
+        @torch.autograd.function.once_differentiable  # type: ignore[untyped-decorator]
         def backward(ctx: Any, v: Any) -> Any:
             (p,) = ctx.saved_tensors
             return p * (v - (p * v).sum(ctx.axis, keepdim=True)), None

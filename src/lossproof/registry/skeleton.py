@@ -43,6 +43,10 @@ class {cls}(Adapter):
     #     value, gradients = ...
     #     return value, dict(zip(wrt, gradients))
 
+    # Forward mode and Hessian times vector along `tangents` (arrays by name), if your backend has them.
+    # def jvp(self, function: Any, arrays: Any, tangents: Any) -> Any: ...
+    # def hvp(self, function: Any, arrays: Any, tangents: Any, *, cotangent: Any = None) -> Any: ...
+
     # Call what your users call, and repair nothing: what comes out is what is judged. Where your
     # backend has no such function or parameter, leave the method out or raise Unsupported("why").
 '''
