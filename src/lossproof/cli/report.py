@@ -27,6 +27,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(options: argparse.Namespace) -> int:
     """Build the site and say where it is."""
+    from lossproof.results.suites import mixed
+
     start = time.perf_counter()
     try:
         from lossproof.site.model import load_site
@@ -37,6 +39,9 @@ def main(options: argparse.Namespace) -> int:
     if options.out.exists() and not options.out.is_dir():
         raise LossproofError(f"{options.out} is a file; give a folder")
     write_site(site, options.out)
+    suites = mixed(site.environments)
+    if suites is not None:
+        say(f"lossproof: {suites}", error=True)
     records = sum(len(site.records.of(column)) for column in site.columns)
     size = sum(file.stat().st_size for file in options.out.rglob("*") if file.is_file())
     say(
