@@ -237,10 +237,10 @@ def _say_suites(session: Session, earlier: Mapping[Path, Mapping[str, Any]]) -> 
     now = suite()
     if changed(now) and session.set != "chosen":
         say(f"lossproof: the cases differ from cases/suite.json: results are of {now}", error=True)
-    for path, environment in earlier.items():
+    for file, environment in earlier.items():
         suites = differing(environment, said_of(now))
         if suites is not None:
-            say(f"lossproof: {path}: {suites}", error=True)
+            say(f"lossproof: {file}: {suites}", error=True)
 
 
 def _check_files(options: argparse.Namespace) -> None:

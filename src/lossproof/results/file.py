@@ -106,7 +106,7 @@ class ResultsFile(Form, frozen=True):
             }
         ),
     ]
-    """Versions, the machine, in ``cases`` which cases ran, in ``suite`` and ``suite_digest`` of which suite."""
+    """Versions, the machine, and in ``cases`` which cases ran, of which suite."""
     adapters: tuple[AdapterInfo, ...]
     results: (
         tuple[Annotated[Record, Meta(extra_json_schema={"required": Record.__struct_fields__[:12]})], ...]
