@@ -41,8 +41,9 @@ def main(options: argparse.Namespace) -> int:
     vectors = counted(sum(file.cases for file in index.vectors), "vector")
     cases = counted(selection.count(options.dtype), "case")
     size = sum(file.stat().st_size for file in options.out.rglob("*") if file.is_file())
+    seconds = time.perf_counter() - start
     say(
         f"{options.out / 'index.json'}: suite {index.suite}, {vectors} of {cases} in "
-        f"{counted(len(index.vectors), 'file')}, {size / 2**20:.1f} MiB in {time.perf_counter() - start:.1f} s"
+        f"{counted(len(index.vectors), 'file')}, {size / 2**20:.1f} MiB in {seconds:.1f} s"
     )
     return 0
