@@ -193,7 +193,7 @@ def test_a_full_disk_leaves_the_earlier_file(
     if target == "t.yaml":
         earlier = CASE
     elif target is not None:
-        Path(target).parent.mkdir(exist_ok=True)
+        Path(target).parent.mkdir(parents=True, exist_ok=True)
         earlier = "earlier"
         Path(target).write_text(earlier, encoding="utf-8")
     before = {path for path in folder.rglob("*") if path.is_file()}

@@ -173,6 +173,18 @@ def test_every_flag_is_that_of_some_case() -> None:
     assert not any(id.startswith("softmax/") for id in found["soft-targets"] | found["reduction-sum"])
 
 
+def test_list_finds_cases_by_what_they_need(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["list", "softmax", "--needs", "non-finite", "--needs", "layout", "--json"]
+    assert main(words) == 2  # no softmax case of either
+    assert "nothing matches" in capsys.readouterr().err
+    assert main(["list", "sparse", "--needs", "ignore-index", "--needs", "weights", "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert {row["kind"] for row in rows} == {"cases"} and len(rows) > 5
+    assert all(row["id"].startswith("sparse") for row in rows)
+    assert main(["list", "--needs", "ignore-indx"]) == 2
+    assert "unknown flag 'ignore-indx' (did you mean 'ignore-index'?)" in capsys.readouterr().err
+
+
 # -- the command -----------------------------------------------------------------------------------
 
 
@@ -431,6 +443,14 @@ def check(command: list[str], mistake: str | None) -> None:
         mistake not in (None, "supports nothing")
     )
     assert ("pass" in last) == (mistake in (None, "no maximum is taken off", "the gradient lacks its mean"))
+
+
+def test_the_page_says_what_is() -> None:
+    page = (RUNNERS.parents[1] / "docs" / "runner.md").read_text(encoding="utf-8")
+    assert "".join(f"| `{flag}` | {about} |\n" for flag, about in FLAGS.items()) in page
+    for name in ("runner.mjs", "runner.cpp"):
+        lines = len((RUNNERS / name).read_text(encoding="utf-8").splitlines())
+        assert f"{name}) for Node, {lines} lines" in page or f"{name}), {lines} lines" in page
 
 
 def test_the_javascript_runner_is_short_and_needs_nothing() -> None:

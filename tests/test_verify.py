@@ -41,13 +41,15 @@ Check = Callable[..., tuple[int, str, str]]
 
 @pytest.fixture
 def check(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Check:
-    """Verify results; exit status, standard output, standard error."""
+    """Verify results; exit status, the last line, and what is said before it."""
 
     def checked(results: Results, *words: str) -> tuple[int, str, str]:
         path = tmp_path / "r.json"
         results.to_json(path)
         status = main(["verify", str(path), *words])
-        return status, *capsys.readouterr()
+        out, err = capsys.readouterr()
+        problems, _, last = f"\n{out.rstrip()}".rpartition("\n")
+        return status, last, problems.removeprefix("\n") + "\n" * bool(problems) + err
 
     return checked
 

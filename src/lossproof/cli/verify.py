@@ -36,9 +36,9 @@ def main(options: argparse.Namespace) -> int:
         problems = 0
         for problems, text in enumerate(verification, 1):
             if options.verbose or problems <= MAX_LISTED:
-                say(f"{file}: {text}", error=True)
+                say(f"{file}: {text}")
         if not options.verbose and problems > MAX_LISTED:
-            say(f"{file}: … and {problems - MAX_LISTED} more; --verbose lists them", error=True)
+            say(f"{file}: … and {problems - MAX_LISTED} more; --verbose lists them")
         wrong = wrong or bool(problems)
         counts = verification.counts
         parts = [

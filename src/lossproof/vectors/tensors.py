@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 from tempfile import TemporaryFile
 from typing import IO, Any
 
@@ -19,6 +18,7 @@ import numpy.typing as npt
 from lossproof.core.dtypes import HALF_TYPES
 from lossproof.vectors.form import Full, Kept, Listed, Tensor
 
+_AT_ONCE = 2**20
 # Longer arrays that are not all one number go to the safetensors file.
 MAX_INLINE = 64
 _NAMES = {
@@ -80,7 +80,8 @@ class Tensors:
         header += b" " * (-len(header) % 8)
         file.write(len(header).to_bytes(8, "little") + header)
         self._file.seek(0)
-        shutil.copyfileobj(self._file, file)
+        while part := self._file.read(_AT_ONCE):
+            file.write(part)
 
     def close(self) -> None:
         self._file.close()
