@@ -12,7 +12,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("isolation",),
     ("results",),
     ("oracle",),
-    ("repro", "bench", "fuzz"),
+    ("repro", "bench", "fuzz", "vectors"),
     ("site",),
     ("session",),
     ("checking", "completeness", "running", "pytest_plugin"),

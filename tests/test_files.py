@@ -87,6 +87,8 @@ TRIED = {
     "repro": (["repro", "softmax/special/nan-in-a-row", "-a", "numpy"], 0),
     "report": (["report", "old.json", "new.json", "-o", "site"], 0),
     "diff": (["diff", "old.json", "new.json"], 0),
+    "export": (["export", "sigmoid/ordinary", "-o", "vectors"], 0),
+    "verify": (["verify", "old.json"], 1),
     "bench": (["bench", "--load", MEASURED], 0),
     "new-adapter": (["new-adapter", "mine"], 0),
     "fuzz": (["fuzz", "-a", "numpy", "-f", "sigmoid", "-s", "0.1"], 0),
@@ -153,6 +155,7 @@ WRITING = {
     "results": (["run", "sigmoid/ordinary", "-a", "numpy", "--results", "."], None),
     "report": (["report", "old.json", "-o", "site"], "site/index.html"),
     "data": (["report", "old.json", "-o", "site"], "site/data.js"),
+    "export": (["export", "sigmoid/ordinary", "-o", "v"], "v/sigmoid/float32.json"),
     "new-adapter": (["new-adapter", "mine"], None),
     "fuzz": (["fuzz", "-a", "wrong.py", "-f", "sigmoid", "-d", "float32", "-s", "5"], None),
     "certify": (["certify", "t.yaml", "--write", "-j", "1"], "t.yaml"),
@@ -190,7 +193,7 @@ def test_a_full_disk_leaves_the_earlier_file(
     if target == "t.yaml":
         earlier = CASE
     elif target is not None:
-        Path(target).parent.mkdir(exist_ok=True)
+        Path(target).parent.mkdir(parents=True, exist_ok=True)
         earlier = "earlier"
         Path(target).write_text(earlier, encoding="utf-8")
     before = {path for path in folder.rglob("*") if path.is_file()}

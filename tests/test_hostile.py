@@ -323,6 +323,7 @@ def test_what_is_wrong_is_told_in_one_line(
         ["explain", "./good.yaml", "-a", text], ["repro", "./good.yaml", "-a", text],
         ["new-adapter", text], ["fuzz", "-a", "numpy", "-f", text], ["bench", "--threads", text],
         ["diff", text, text], ["bench", "--load", text], ["report", text, "-o", "x"],
+        ["verify", text], ["export", "-o", "x", "-f", text], ["export", "-o", "x", text],
     ]  # fmt: skip
     for use in uses:
         if use[-1] != "":  # which is the working folder

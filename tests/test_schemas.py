@@ -48,11 +48,38 @@ DEVIATION = {
 }  # fmt: skip
 # What is looked into when its form is known to be right: numbers in lists.
 LEAVES = ("sums", "sample", "u", "a", "eta", "data", "cotangent")
+_TENSOR = {"shape": [2], "dtype": "float32", "data": ["0x1p+0", "nan"]}
+_WHOLE = {"expected": _TENSOR, "bound": {"shape": [2], "dtype": "float64", "full": "0x0p+0"}}
+_KEPT = {"shape": [2], "dtype": "int64", "tensor": "t0"}
+_SKETCH = dict.fromkeys(("sums", "sums_bound", "places", "sample", "sample_bound"), _KEPT)
+VECTORS: dict[str, Any] = {
+    "schema": 1, "suite": "1.0", "digest": "0" * 32, "function": "softmax", "dtype": "float32",
+    "constants": {"float32": {"smallest_normal": "0x1p-126", "overflow_threshold": "inf"}}, "tensors": "f",
+    "cases": [
+        {
+            "id": "a/b/c", "clause": "A-1", "level": "required", "why": "w", "thorough": False,
+            "needs": ["axis"], "inputs": {"logits": _TENSOR}, "cotangent": None, "layout": {"x": "strided"},
+            "parameters": {"axis": {"integer": "-1"}, "reduction": {"reduction": "mean"}, "weight": None},
+            "outputs": {"value": _WHOLE, "gradients.x": {"sketch": {"shape": [2], "seed": "7", **_SKETCH}}},
+            "variants": [{"name": "raises", "raises": True}, {"name": "v", "outputs": {"value": _WHOLE}}],
+            "choices": [{"name": "c", "outputs": {"value": [_WHOLE]}, "dtypes": {"value": "float32"}}],
+        }
+    ],
+}  # fmt: skip
+INDEX = {
+    "schema": 1, "suite": "1.0+changed", "digest": "0" * 32, "cases": "quick",
+    "functions": {
+        "a": {"arrays": [{"name": "x", "integer": False}], "parameters": ["axis"], "gradients": ["x"]}
+    },
+    "vectors": [{"function": "a", "dtype": "int8", "file": "f", "tensors": None, "cases": 1}],
+}  # fmt: skip
 EXAMPLES: list[tuple[str, dict[str, Any]]] = [
     ("case", CASE),
     ("deviations", {"deviations": [DEVIATION]}),
     ("results", RESULT),
     ("timings", TIMINGS),
+    ("vectors", VECTORS),
+    ("vectors-index", INDEX),
     ("protocol", START | {"deviations": [{**DEVIATION, "path": "p", "line": 1}]}),
     ("protocol", ANSWER),
     ("protocol", RUN),

@@ -9,11 +9,9 @@ from types import TracebackType
 
 from msgspec import structs
 
-from lossproof.adapter import ALL_DTYPES, Adapter
+from lossproof.adapter import Adapter
 from lossproof.case.model import Case
-from lossproof.case.select import Selection, select_cases
-from lossproof.core.dtypes import INTEGER_TYPES
-from lossproof.core.text import require
+from lossproof.case.select import Selection, select_pairs
 from lossproof.engine.record import Record
 from lossproof.engine.runner import jobs as pairs_of
 from lossproof.errors import LossproofError
@@ -63,25 +61,19 @@ class Session:
         jobs: int = 1,
         loading: Callable[[int, int], None] = lambda done, total: None,
     ) -> None:
-        for dtype in dtypes:
-            require("dtype", dtype, [*ALL_DTYPES, *INTEGER_TYPES])
         if not timeout > 0 or jobs < 1:
             raise LossproofError("timeout must be above 0 (seconds), jobs 1 or more (processes)")
         if isolate is False and jobs > 1:
             raise LossproofError(
                 "jobs above 1 are processes of their own; without isolation there is one job"
             )
-        self.cases: Selection = select_cases(cases, functions, thorough)
+        self.cases: Selection = select_pairs(cases, functions, dtypes, thorough)
         self.dtypes = tuple(dtypes)
         self.whole = not cases and not functions
         self.set = cases_set(self.whole, thorough)
         self.jobs = jobs
         self.asked = bool(adapters)
         self.pairs = self.cases.pairs(dtypes)
-        if self.cases.uncertified is not None:
-            raise self.cases.uncertified.complain("has no expectation yet; run lossproof certify --write")
-        if not self.pairs:
-            raise LossproofError("no case is left after --dtype")
         chosen = adapters or [Choice(name) for name in available_names()]
         loaded: dict[str, Loaded] = {}
         for number, choice in enumerate(chosen, 1):

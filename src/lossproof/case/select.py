@@ -13,6 +13,7 @@ from pathlib import Path
 from lossproof.case.expected import Expected, Sketch
 from lossproof.case.model import Case
 from lossproof.case.read import iterate_cases, load_file, own_files, thorough_ids
+from lossproof.core.dtypes import DTYPES
 from lossproof.core.functions import FUNCTIONS
 from lossproof.core.text import require, suggest
 from lossproof.errors import LossproofError
@@ -162,6 +163,24 @@ def select_cases(references: Sequence[str], functions: Sequence[str], thorough: 
         if selected.left_out:
             raise LossproofError("no case is left but thorough ones; --thorough runs them")
         raise LossproofError("no case is left after --function")
+    return selected
+
+
+def select_pairs(
+    references: Sequence[str], functions: Sequence[str], dtypes: Sequence[str], thorough: bool = False
+) -> Selection:
+    """Choose cases as ``select_cases`` does, of which some are to be had in the dtypes, if there are any.
+
+    Raises:
+        LossproofError: an unknown dtype, a case without expectation, no case left, or as ``select_cases``.
+    """
+    for dtype in dtypes:
+        require("dtype", dtype, DTYPES)
+    selected = select_cases(references, functions, thorough)
+    if selected.uncertified is not None:
+        raise selected.uncertified.complain("has no expectation yet; run lossproof certify --write")
+    if not selected.pairs(dtypes):
+        raise LossproofError("no case is left after --dtype")
     return selected
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import argparse
 import errno
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 from lossproof.core.text import shortened
+from lossproof.errors import LossproofError
 from lossproof.registry.choice import Choice
 
 N = TypeVar("N", int, float)
@@ -99,6 +100,21 @@ def path(text: str) -> Path:
     except ValueError:
         raise argparse.ArgumentTypeError("is nothing that a file can be called") from None
     return Path(text)
+
+
+def json_files(paths: Sequence[Path]) -> list[Path]:
+    """Files that were given, a folder being the JSON files in it.
+
+    Raises:
+        LossproofError: a folder has none.
+    """
+    files: list[Path] = []
+    for given in paths:
+        found = sorted(given.glob("*.json")) if given.is_dir() else [given]
+        if not found:
+            raise LossproofError(f"{given}: there is no .json file in this folder")
+        files += found
+    return files
 
 
 def seconds(text: str) -> float:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from lossproof.bench.workload import workloads
 from lossproof.case.model import Case
+from lossproof.case.needs import FLAGS, needs
 from lossproof.case.read import load_cases
 from lossproof.core.clauses import clauses
 from lossproof.core.functions import FUNCTIONS, REQUIRED, Function
-from lossproof.core.text import counted
+from lossproof.core.text import counted, require
 from lossproof.registry.presence import presences
 from lossproof.site.edges import edge_cases
 
@@ -28,9 +29,17 @@ class Entry:
     hidden: str = ""
 
 
-def entries(kinds: Sequence[str]) -> Iterator[Entry]:
-    """The entries of these kinds, each kind in the order of the specification."""
+def entries(kinds: Sequence[str], needed: Collection[str] = ()) -> Iterator[Entry]:
+    """The entries of these kinds, each kind in the order of the specification; cases that need all of these.
+
+    Raises:
+        LossproofError: what is needed is no flag of ``lossproof.case.needs``.
+    """
+    for flag in needed:
+        require("flag", flag, FLAGS)
     cases = load_cases()
+    if needed:
+        cases = [case for case in cases if set(needed) <= set(needs(case, case.exact_arrays))]
     for kind in kinds:
         yield from _READERS[kind](cases)
 

@@ -30,6 +30,11 @@ def main(options: argparse.Namespace) -> int:
     with progress("certifying") as update:
         certificates, problems = certify(paths, options.write, options.jobs, update)
     seconds = time.perf_counter() - start
+    own = folder("cases").resolve()
+    if not options.cases or (
+        options.write and any(own in (p.resolve(), *p.resolve().parents) for p in paths)
+    ):
+        problems += _check_suite(options.write)
     for problem in problems:
         say(problem, error=True)
     elements = sum(certificate.elements for certificate in certificates)
@@ -40,6 +45,21 @@ def main(options: argparse.Namespace) -> int:
         + (f"{changed} rewritten" if options.write else f"{len(problems)} problems")
     )
     return 1 if problems else 0
+
+
+def _check_suite(write: bool) -> list[str]:
+    """The manifest of the suite is that of the cases, or is made so; returns what is wrong with it."""
+    from lossproof.case.suite import manifest_path, renew
+    from lossproof.core.text import display
+
+    differs = renew(write)
+    if differs is None:
+        return []
+    path = display(manifest_path())
+    if write:
+        say(f"{path}: {differs}")
+        return []
+    return [f"{path}: is not of the cases: {differs}; lossproof certify --write renews it"]
 
 
 def _path(reference: str) -> Path:

@@ -25,13 +25,16 @@ def main(options: argparse.Namespace) -> int:
     """Print what changed; exit status 1 if anything got worse."""
     from lossproof.cli.diff_view import markdown, text
     from lossproof.results.diff import Changes, of_other_set
+    from lossproof.results.file import suite_of
     from lossproof.results.stream import open_results
 
     old, new = open_results(options.old), open_results(options.new)
     changes = Changes(old, new)
     others = changes.leave_out(of_other_set(old.environment, new.environment))
     if options.format == "json":
-        write('{\n "changes": [')
+        suites = [suite_of(results.environment) for results in (old, new)]
+        said = [None if suite is None else suite._asdict() for suite in suites]
+        write(f'{{\n "suites": {json.dumps(said)},\n "changes": [')
         between = "  "
         for change in changes:
             write(between + json.dumps(change.to_json(), allow_nan=False))

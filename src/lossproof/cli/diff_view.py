@@ -8,6 +8,7 @@ from itertools import islice
 from lossproof.core.escape import markdown as code
 from lossproof.results.diff import KINDS, MEANING, Changes, versions
 from lossproof.results.stream import StoredResults
+from lossproof.results.suites import differing
 
 MAX_ROWS = 100
 
@@ -22,13 +23,21 @@ def _backends(old: StoredResults, new: StoredResults) -> Iterator[str]:
             yield f"{name}: {was.version} ({was.device}) → {now.version} ({now.device})"
 
 
+def _versions(old: StoredResults, new: StoredResults) -> Iterator[str]:
+    """What the runs were of: the suite, where it is another, and the backends."""
+    suites = differing(old.environment, new.environment)
+    if suites is not None:
+        yield suites
+    yield from _backends(old, new)
+
+
 def _counts(changes: Changes) -> str:
     counts = changes.counts
     return ", ".join(f"{counts[kind]} {kind}" for kind in KINDS if counts[kind]) or "no change"
 
 
 def text(old: StoredResults, new: StoredResults, changes: Changes) -> Iterator[str]:
-    yield from _backends(old, new)
+    yield from _versions(old, new)
     for kind in KINDS:
         count = changes.counts[kind]
         if count:
@@ -43,7 +52,7 @@ def text(old: StoredResults, new: StoredResults, changes: Changes) -> Iterator[s
 
 def markdown(old: StoredResults, new: StoredResults, changes: Changes) -> Iterator[str]:
     yield f"### lossproof: {_counts(changes)}"
-    yield from ("", *(f"- {code(line)}" for line in _backends(old, new)))
+    yield from ("", *(f"- {code(line)}" for line in _versions(old, new)))
     for kind in KINDS:
         count = changes.counts[kind]
         if not count:

@@ -43,6 +43,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             help=f"only {kind.replace('-', ' ')}, all of them: {about}",
         )  # fmt: skip
     parser.add_argument(
+        "--needs", action="append", default=[], metavar="FLAG",
+        help="only cases, and of these those with this flag: gradients, ignore-index, weights, non-finite, "
+        "long-rows … (docs/runner.md; may be repeated)",
+    )  # fmt: skip
+    parser.add_argument(
         "--json", action="store_true", help="print kind, id, text and command of each as JSON"
     )
 
@@ -52,11 +57,11 @@ def main(options: argparse.Namespace) -> int:
     from lossproof.cli.catalogue import entries, search
     from lossproof.cli.terminal import console
 
-    kinds = list(dict.fromkeys(options.kinds or KINDS))
-    every = list(entries(kinds))
+    kinds = ["cases"] if options.needs else list(dict.fromkeys(options.kinds or KINDS))
+    every = list(entries(kinds, options.needs))
     found = search(every, options.words)
     if not found:
-        asked = " ".join(options.words)
+        asked = " ".join([*options.words, *options.needs])
         ids = {part for entry in every for part in (entry.id, *entry.id.split("/"))}
         raise LossproofError(f"nothing matches {asked!r}{suggest(asked, ids)} among {', '.join(kinds)}")
     if options.json:
@@ -64,7 +69,7 @@ def main(options: argparse.Namespace) -> int:
         write(json.dumps(rows, indent=1))
         return 0
     out = console()
-    limit = None if options.kinds else MAX_LISTED
+    limit = None if options.kinds or options.needs else MAX_LISTED
     for kind in kinds:
         own = [entry for entry in found if entry.kind == kind]
         if own:

@@ -38,6 +38,8 @@ COMMANDS = {
         "report", "build a static site from results: matrix, edge-case atlas, accuracy, speed, history"
     ),
     "diff": Command("diff", "what changed between two runs or releases"),
+    "export": Command("export", "write cases as vectors, for runners in any language"),
+    "verify": Command("verify", "check results that somebody publishes, and judge again what they keep"),
     "bench": Command(
         "bench", "time backends on workloads, forward and with gradients, against the speed of memory"
     ),

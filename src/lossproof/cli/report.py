@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Sequence
-from pathlib import Path
 
-from lossproof.cli.arguments import path
+from lossproof.cli.arguments import json_files, path
 from lossproof.cli.output import say
 from lossproof.errors import LossproofError
 
@@ -27,16 +25,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(options: argparse.Namespace) -> int:
     """Build the site and say where it is."""
+    from lossproof.results.suites import mixed
+
     start = time.perf_counter()
     try:
         from lossproof.site.model import load_site
         from lossproof.site.pages import write_site
     except ModuleNotFoundError as error:
         raise LossproofError(f"report needs {error.name}: pip install 'lossproof[report]'") from None
-    site = load_site(_files(options.results), options.title)
+    site = load_site(json_files(options.results), options.title)
     if options.out.exists() and not options.out.is_dir():
         raise LossproofError(f"{options.out} is a file; give a folder")
     write_site(site, options.out)
+    suites = mixed(site.environments)
+    if suites is not None:
+        say(f"lossproof: {suites}", error=True)
     records = sum(len(site.records.of(column)) for column in site.columns)
     size = sum(file.stat().st_size for file in options.out.rglob("*") if file.is_file())
     say(
@@ -44,14 +47,3 @@ def main(options: argparse.Namespace) -> int:
         f"{size / 2**20:.1f} MiB in {time.perf_counter() - start:.1f} s"
     )
     return 0
-
-
-def _files(paths: Sequence[Path]) -> list[Path]:
-    """The paths, a folder being the JSON files in it."""
-    files: list[Path] = []
-    for given in paths:
-        found = sorted(given.glob("*.json")) if given.is_dir() else [given]
-        if not found:
-            raise LossproofError(f"{given}: there is no .json file in this folder")
-        files += found
-    return files

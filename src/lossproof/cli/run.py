@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lossproof.cli.arguments import (
     add_adapters,
@@ -91,7 +91,7 @@ def main(options: argparse.Namespace) -> int:
     from lossproof.session import Session
 
     _check_files(options)
-    gate = _gate(options.fail_on, options.baseline)
+    gate, earlier = _gate(options.fail_on, options.baseline)
     start = time.perf_counter()
     with progress("loading adapters", options.quiet) as update:
         session = Session(
@@ -100,7 +100,8 @@ def main(options: argparse.Namespace) -> int:
         )  # fmt: skip
     with session:
         if options.results:
-            _check_folder(options.results, session)
+            earlier |= _check_folder(options.results, session)
+        _say_suites(session, earlier)
         # Records that a file is made of are kept on disk until it is; the tables need counts alone.
         wanted = options.json or options.junit or options.results
         journal = Journal(options.json, options.resume) if wanted else None
@@ -217,12 +218,29 @@ def _renew_folder(options: argparse.Namespace, session: Session, journal: Journa
             )  # fmt: skip
 
 
-def _check_folder(folder: Path, session: Session) -> None:
-    """Refuse files of other adapters before anything runs."""
-    from lossproof.results.folder import earlier_file
+def _check_folder(folder: Path, session: Session) -> dict[Path, dict[str, Any]]:
+    """Refuse files of other adapters before anything runs; returns the environments of those to renew."""
+    from lossproof.results.folder import earlier_file, file_name
 
-    for loaded in session.adapters:
-        earlier_file(folder, loaded.info)
+    files = {
+        folder / file_name(loaded.info): earlier_file(folder, loaded.info) for loaded in session.adapters
+    }
+    return {path: earlier.environment for path, earlier in files.items() if earlier is not None}
+
+
+def _say_suites(session: Session, earlier: Mapping[Path, Mapping[str, Any]]) -> None:
+    """Say where the cases are no version of the suite, or of another than the results that this run meets."""
+    from lossproof.case.suite import changed, suite
+    from lossproof.results.file import said_of
+    from lossproof.results.suites import differing
+
+    now = suite()
+    if changed(now) and session.set != "chosen":
+        say(f"lossproof: the cases differ from cases/suite.json: results are of {now}", error=True)
+    for file, environment in earlier.items():
+        suites = differing(environment, said_of(now))
+        if suites is not None:
+            say(f"lossproof: {file}: {suites}", error=True)
 
 
 def _check_files(options: argparse.Namespace) -> None:
@@ -234,11 +252,13 @@ def _check_files(options: argparse.Namespace) -> None:
         check_writable(file)
 
 
-def _gate(level: str, baseline: Path | None) -> Gate:
+def _gate(level: str, baseline: Path | None) -> tuple[Gate, dict[Path, dict[str, Any]]]:
+    """What makes the run fail, and the environment of the baseline."""
     from lossproof.results.stream import open_results
 
     if baseline is None:
-        return Gate(level)
+        return Gate(level), {}
     from lossproof.results.baseline import Baseline
 
-    return Gate(level, Baseline(open_results(baseline)))
+    results = open_results(baseline)
+    return Gate(level, Baseline(results)), {baseline: results.environment}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -15,6 +16,7 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 from msgspec.structs import asdict
 
+from lossproof.case.suite import DIGEST, NUMBER, Suite, suite
 from lossproof.core.dtypes import Dtype
 from lossproof.core.escape import visible
 from lossproof.core.files import replacing
@@ -33,6 +35,8 @@ CasesSet = Literal["quick", "thorough", "chosen"]
 
 # What a results file in full and a summary begin with.
 _COMMON = ("schema", "environment", "adapters")
+# What an environment says of the suite, where it says anything.
+_SUITE = {"suite": rf"{NUMBER}(\+changed)?", "suite_digest": DIGEST}
 
 
 def cases_set(whole: bool, thorough: bool) -> CasesSet:
@@ -46,6 +50,7 @@ def environment(cases: CasesSet | None = None) -> dict[str, Any]:
 
     import lossproof
 
+    ran = {} if cases is None else {"cases": cases, **said_of(suite())}
     return {
         "lossproof": lossproof.__version__,
         "python": platform.python_version(),
@@ -53,8 +58,20 @@ def environment(cases: CasesSet | None = None) -> dict[str, Any]:
         "platform": platform.system(),
         "machine": platform.machine(),
         "processor": processor_name(),
-        **({} if cases is None else {"cases": cases}),
+        **ran,
     }
+
+
+def said_of(suite: Suite) -> dict[str, str]:
+    """How an environment names a suite."""
+    return {"suite": suite.version, "suite_digest": suite.digest}
+
+
+def suite_of(environment: Mapping[str, Any]) -> Suite | None:
+    """The suite that results are of; None where they are of a lossproof that did not say."""
+    if "suite" not in environment or "suite_digest" not in environment:
+        return None
+    return Suite(environment["suite"], environment["suite_digest"])
 
 
 def processor_name() -> str:
@@ -79,9 +96,17 @@ class ResultsFile(Form, frozen=True):
     schema: Literal[1]
     environment: Annotated[
         dict[str, Any],
-        Meta(extra_json_schema={"properties": {"cases": {"enum": list(get_args(CasesSet))}}}),
+        Meta(
+            extra_json_schema={
+                "properties": {
+                    "cases": {"enum": list(get_args(CasesSet))},
+                    "suite": {"type": "string", "pattern": f"^{_SUITE['suite']}$"},
+                    "suite_digest": {"type": "string", "pattern": f"^{_SUITE['suite_digest']}$"},
+                }
+            }
+        ),
     ]
-    """Versions, the machine, and in ``cases`` which cases ran."""
+    """Versions, the machine, and in ``cases`` which cases ran, of which suite."""
     adapters: tuple[AdapterInfo, ...]
     results: (
         tuple[Annotated[Record, Meta(extra_json_schema={"required": Record.__struct_fields__[:12]})], ...]
@@ -208,7 +233,7 @@ def read_json(path: Path) -> Results:
         InputError: it cannot be read or is no results file; the message says what is wrong.
     """
     file = load(path, ResultsFile)
-    check_cases_set(path, file.environment)
+    check_environment(path, file.environment)
     if isinstance(file.results, UnsetType):
         return Results(file.environment, file.adapters, _unfolded(path, file))
     for number, record in enumerate(file.results, 1):
@@ -216,8 +241,8 @@ def read_json(path: Path) -> Results:
     return Results(file.environment, file.adapters, file.results)
 
 
-def check_cases_set(path: Path, environment: Mapping[str, Any]) -> None:
-    """Refuse a file that says of itself that it is of cases which are no set.
+def check_environment(path: Path, environment: Mapping[str, Any]) -> None:
+    """Refuse a file that says of itself that it is of cases which are no set, or of no version of the suite.
 
     Raises:
         InputError: it does.
@@ -226,6 +251,11 @@ def check_cases_set(path: Path, environment: Mapping[str, Any]) -> None:
     if cases not in get_args(CasesSet):
         allowed, given = ", ".join(get_args(CasesSet)), shortened(repr(cases))
         raise InputError(path, None, f"environment: cases must be one of {allowed}, not {given}")
+    for name, pattern in _SUITE.items():
+        said = environment.get(name)
+        if name in environment and not (isinstance(said, str) and re.fullmatch(pattern, said)):
+            due = "a version, like 1.0" if name == "suite" else "32 hexadecimal digits"
+            raise InputError(path, None, f"environment: {name} must be {due}, not {shortened(repr(said))}")
 
 
 def check_function(path: Path, line: int | None, number: int, record: Record) -> None:

@@ -13,7 +13,7 @@ from lossproof.core.validate import Malformed, decode
 from lossproof.engine.record import Record
 from lossproof.errors import InputError
 from lossproof.registry.loaded import AdapterInfo
-from lossproof.results.file import ResultsFile, check_cases_set, check_function, read_json
+from lossproof.results.file import ResultsFile, check_environment, check_function, read_json
 
 # What write_json puts before the records and behind them.
 _FIRST = b' "results": [\n'
@@ -133,5 +133,5 @@ def _head(path: Path, file: BinaryIO) -> StoredResults | None:
         said = decode(bytes(head) + b"]}", ResultsFile)
     except ValueError:
         return None
-    check_cases_set(path, said.environment)
+    check_environment(path, said.environment)
     return StoredResults(path, said.environment, said.adapters, None, len(head), lines)
