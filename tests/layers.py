@@ -12,10 +12,10 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("isolation",),
     ("results",),
     ("oracle",),
-    ("repro", "bench", "fuzz"),
+    ("repro", "bench", "fuzz", "sweeps"),
     ("site",),
     ("session",),
-    ("checking", "completeness", "running", "pytest_plugin"),
+    ("checking", "sweeping", "completeness", "running", "pytest_plugin"),
     ("cli",),
     ("__main__",),
 )

@@ -15,6 +15,7 @@ from lossproof.core.schema import schema, text
 from lossproof.isolation.messages import Message
 from lossproof.registry.deviations import DeviationsFile
 from lossproof.results.file import ResultsFile
+from lossproof.sweeps.report import SweepsFile
 
 SPEC = Path(__file__).parents[1] / "spec"
 FORMS: dict[str, tuple[Any, str]] = {
@@ -22,6 +23,7 @@ FORMS: dict[str, tuple[Any, str]] = {
     "deviations": (DeviationsFile, "lossproof deviations file"),
     "protocol": (Message, "lossproof adapter protocol, one message per line"),
     "results": (ResultsFile, "lossproof results"),
+    "sweeps": (SweepsFile, "lossproof sweeps: every input of functions of one variable"),
     "timings": (Timings, "timings of lossproof bench and pytest-benchmark"),
 }
 
