@@ -15,7 +15,8 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("repro", "bench", "fuzz", "sweeps"),
     ("site",),
     ("session",),
-    ("checking", "sweeping", "completeness", "running", "pytest_plugin"),
+    ("checking", "completeness", "running", "pytest_plugin"),
+    ("sweeping",),
     ("cli",),
     ("__main__",),
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import math
+import os
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -596,6 +597,76 @@ def test_processes_give_the_same_bytes(tmp_path: Path) -> None:
     for jobs, file in enumerate(files, 1):
         arguments = ["sweep", "-a", "numpy", "-f", "log_sigmoid", "-d", "float16", "-o", str(file)]
         assert main([*arguments, "--jobs", str(jobs)]) == 0
+    assert files[0].read_bytes() == files[1].read_bytes()
+
+
+DYING = """
+import os, signal
+from pathlib import Path
+from lossproof.adapters.numpy import NumpyAdapter
+
+class Dying(NumpyAdapter):
+    name = "numpy"
+
+    def sigmoid(self, logits):
+        marks = Path({marks!r})
+        if len(list(marks.iterdir())) < {times}:
+            (marks / str(os.getpid())).touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().sigmoid(logits)
+"""
+
+
+def dying(tmp_path: Path, times: int) -> Path:
+    """The NumPy adapter, of which so many processes are killed in the middle of their work."""
+    marks, adapter = tmp_path / "marks", tmp_path / "dying.py"
+    marks.mkdir()
+    adapter.write_text(DYING.format(marks=str(marks), times=times), encoding="utf-8")
+    return adapter
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no SIGKILL")
+@pytest.mark.parametrize("scheduler", [None, "local"])
+def test_ranges_of_lost_workers_run_again(
+    scheduler: str | None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if scheduler:
+        pytest.importorskip("distributed")
+    files = [tmp_path / "here.json", tmp_path / "spread.json"]
+    where = ["--scheduler", scheduler] if scheduler else []
+    adapter = [str(dying(tmp_path, 1)), "--no-isolate", "--jobs", "2", *where]
+    for choice, file in zip((["numpy"], adapter), files, strict=True):
+        assert main(["sweep", "-f", "sigmoid", "-d", "float16", "-o", str(file), "-a", *choice]) == 0
+    here, spread = (json.loads(file.read_text(encoding="utf-8"))["sweeps"] for file in files)
+    assert [sweep["outputs"] for sweep in here] == [sweep["outputs"] for sweep in spread]
+    assert len(list((tmp_path / "marks").iterdir())) == 1
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no SIGKILL")
+def test_a_worker_that_always_dies_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    adapter = str(dying(tmp_path, 1000))
+    assert (
+        main(["sweep", "-a", adapter, "--no-isolate", "-f", "sigmoid", "-d", "float16", "--jobs", "2"]) == 2
+    )
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert "died 3 times" in line and "--isolate" in line
+
+
+def test_a_scheduler_that_is_not_there_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("distributed")
+    arguments = ["sweep", "-a", "numpy", "-f", "sigmoid", "-d", "float16", "--scheduler"]
+    for address in ("tcp://127.0.0.1:9", "nonsense://x"):
+        assert main([*arguments, address]) == 2
+        (line,) = capsys.readouterr().err.strip().splitlines()[-1:]
+        assert f"--scheduler {address}: no scheduler answers there" in line
+
+
+def test_dask_gives_the_same_bytes(tmp_path: Path) -> None:
+    pytest.importorskip("distributed")
+    files = [tmp_path / "here.json", tmp_path / "dask.json"]
+    arguments = ["sweep", "-a", "numpy", "-f", "log_sigmoid", "-d", "float16", "-d", "bfloat16", "-o"]
+    assert main([*arguments, str(files[0])]) == 0
+    assert main([*arguments, str(files[1]), "--scheduler", "local", "--jobs", "2"]) == 0
     assert files[0].read_bytes() == files[1].read_bytes()
 
 

@@ -22,40 +22,45 @@ def show(console: Console, info: AdapterInfo, dtype: str, sweeps: Sequence[Sweep
     console.print()
     console.print(Text.assemble(title(info), f"  {dtype}"))
     table = Table(box=None, pad_edge=False, header_style="dim")
-    table.add_column("function", no_wrap=True)
-    table.add_column("output", no_wrap=True)
+    table.add_column("function, output", no_wrap=True)
     headings = (
-        "worst ULP", "at", "correct", "faithful", "bias ULP", "not monotone", "not symmetric", "flushed",
-        "exceeded",
+        "worst ULP", "at", "correct %", "faithful %", "bias ULP", "falls", "unlike", "flushed", "exceeded",
     )  # fmt: skip
     for heading in headings:
         table.add_column(heading, justify="right")
     for sweep in sweeps:
+        table.add_row(visible(sweep.subject))
         for output in sweep.outputs:
             table.add_row(*_row(sweep, output))
     show_table(console, table)
     for sweep in sweeps:
         for output in sweep.outputs:
             _list(console, sweep, output)
+    if any(output.not_monotone.count or output.not_symmetric.count for s in sweeps for output in s.outputs):
+        console.print(
+            "falls: the result goes the other way than the exact one from an input to the next; unlike: "
+            "results at x and −x differ that are alike in exact arithmetic",
+            style="dim",
+        )
     if any(sweep.method == "search" for sweep in sweeps):
         console.print("≥: not every input was tried, so that the worst error is at least this", style="dim")
 
 
 def _row(sweep: Sweep, output: OutputReport) -> list[Text]:
-    name = visible(sweep.subject)
+    name = f"  {output.output}"
     if not output.measured:
-        return [Text(name), Text(output.output), Text("·", "dim")]
+        return [Text(name), Text("·", "dim")]
     searched = sweep.method == "search"
     worst, where = "", ""
     if output.worst is not None:
         worst = ("≥ " if searched else "") + f"{abs(output.worst.error_ulp):.6g}"
         where = ", ".join(given.number for given in output.worst.inputs)
-    shares = [f"{100 * part / output.measured:.3f} %" for part in (output.correct, output.faithful)]
+    shares = [f"{100 * part / output.measured:.3f}" for part in (output.correct, output.faithful)]
     counts = [output.not_monotone.count, output.not_symmetric.count, sum(s.count for s in output.flushed)]
     texts = [worst, where, *shares, f"{output.bias_ulp:+.1e}"]
     texts += ["·" if searched or not n else f"{n:,}" for n in counts]
     exceeding = Text(f"{output.exceeding:,}", "bold red") if output.exceeding else Text("·", "dim")
-    return [Text(name), Text(output.output), *(Text(text) for text in texts), exceeding]
+    return [Text(name), *(Text(text) for text in texts), exceeding]
 
 
 def _list(console: Console, sweep: Sweep, output: OutputReport) -> None:

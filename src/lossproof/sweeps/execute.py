@@ -152,7 +152,7 @@ def cluster(address: str, jobs: int) -> Iterator[Execute[Task]]:
     def execute(tasks: Iterable[Task]) -> Done:
         # Dask runs what a lost worker had again on another; results are as good from any.
         waiting = {client.submit(perform, task, pure=False, retries=0): task for task in tasks}
-        for future in dask.as_completed(list(waiting)):
+        for future in dask.as_completed(list(waiting), loop=client.loop):
             try:
                 yield waiting[future], tallies(future.result())
             except LossproofError:
