@@ -34,10 +34,11 @@ from lossproof.sweeps.elementary import exp_of_minus, log, log1p
 from lossproof.sweeps.exact import certified, rounded_to
 from lossproof.sweeps.inputs import Patterns
 from lossproof.sweeps.reference import ERROR, EXACT, FORMULAS, Point
-from lossproof.sweeps.report import OutputReport, Sweep, sweep_of
+from lossproof.sweeps.report import OutputReport, Sweep, read, sweep_of
 from lossproof.sweeps.subjects import SUBJECTS, Domain, choose
 from lossproof.sweeps.tally import Ranges, Steps, Tally, moments
 from lossproof.sweeps.work import Range, empty, measure, merge
+from tests import sweep_results
 
 Array = npt.NDArray[Any]
 HALVES = ("float16", "bfloat16")
@@ -754,3 +755,37 @@ def test_what_cannot_be_swept_is_refused() -> None:
 
     with pytest.raises(LossproofError, match="nothing was measured: unsupported: not today"):
         lossproof.sweep(refuses, "sigmoid")
+
+
+# -- the committed sweeps -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("file", sweep_results.files(), ids=lambda p: p.name)
+def test_committed_sweeps_follow_the_schema_and_are_whole(file: Path) -> None:
+    document = json.loads(file.read_text(encoding="utf-8"))
+    schema = json.loads((folder("spec") / "sweeps.schema.json").read_text(encoding="utf-8"))
+    jsonschema.validate(document, schema)
+    for sweep in read(file).sweeps:
+        assert sweep.method == "every input"
+        assert f"{sweep.adapter.name}-{sweep.adapter.version.partition('+')[0]}" == file.stem
+        subject, patterns = SUBJECTS[sweep.subject], Patterns(sweep.dtype)
+        special = 2 * (patterns.sign - patterns.infinity) if subject.domain is Domain.ALL else 0
+        for output in sweep.outputs:
+            assert output.inputs == patterns.inputs(subject) + special or output.problem
+            assert sum(output.histogram) == output.measured
+
+
+def test_the_page_of_results_is_current() -> None:
+    found = sweep_results.page(sweep_results.sweeps())
+    assert sweep_results.PAGE.read_text(encoding="utf-8") == found, "python -m tests.sweep_results --write"
+
+
+def test_a_committed_sweep_is_what_is_measured_today() -> None:
+    """NumPy's float16 results do not depend on the processor: they are float32's, rounded once more."""
+    file = sweep_results.FOLDER / f"numpy-{np.__version__}.json"
+    if not file.exists():
+        pytest.skip("the committed sweeps are of another NumPy")
+    from lossproof.adapters.numpy import NumpyAdapter
+
+    (committed,) = (s for s in read(file).sweeps if (s.subject, s.dtype) == ("l2_loss/target-0", "float16"))
+    assert swept(NumpyAdapter(), "l2_loss/target-0").outputs == committed.outputs

@@ -5,7 +5,7 @@ floating-point arithmetic*, ACM TOMS 15(2), 1989; *… of the logarithm function
 the argument is reduced, without error, to a small distance from a point of a table, and a short polynomial
 does the rest. NumPy's own exp and log are not used: their errors depend on the processor and are nowhere
 bounded. Additions, multiplications and divisions are correctly rounded everywhere, so that these functions
-give the same bits everywhere. The bounds are derived in spec/sweeps.md (SW-1 to SW-3).
+give the same bits everywhere. The bounds are derived in docs/sweeps.md (S-1 to S-3).
 
 Arrays are of float64. The tables come from ball arithmetic, each entry rounded once.
 """
@@ -22,7 +22,7 @@ from lossproof.oracle.balls import arb, ctx, nearest, require_flint
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
 
-# Relative error of each function of this module (SW-1 to SW-3).
+# Relative error of each function of this module (S-1 to S-3).
 ERROR = 2.0**-50
 
 # Points of the tables in an octave of exp, and between 1 and 2 of log.

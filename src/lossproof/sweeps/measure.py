@@ -20,8 +20,8 @@ Mask = npt.NDArray[np.bool_]
 Indices = npt.NDArray[np.int64]
 
 _EXPONENT = 0x7FF << 52
-# Near the bound the reference may be on the other side of it.
-_CLOSE = 1e-9
+# What bounds err by that are made of the reference, relative.
+_CLOSE = 2.0**-40
 
 
 @dataclass(frozen=True)
@@ -191,7 +191,7 @@ class Measure:
     def _allowed(self, x: Floats, y: Floats) -> tuple[Floats, Floats]:
         """What is permitted at some inputs of a chunk, and how much of it the reference may err."""
         own = allowed(bounds(self.subject, x, self.dtype)[self.target.name], y, self.kind)
-        return own, _CLOSE * own
+        return own, _CLOSE * own + 2 * ERROR * np.abs(y)
 
     def _judge(self, tally: Tally, first: int, x: Floats, y: Floats, actual: Floats, scaled: Floats) -> None:
         """Errors of more than any bound permits at least, against the bound."""

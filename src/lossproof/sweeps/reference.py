@@ -1,4 +1,4 @@
-"""Exact values of what is swept, in float64: each within 2**-48, relative (spec/sweeps.md, SW-4).
+"""Exact values of what is swept, in float64: each within 2**-48, relative (docs/sweeps.md, S-4).
 
 Everything is made of one exponential or logarithm of ``elementary`` and a few basic operations, in forms
 that do not cancel.
@@ -13,7 +13,7 @@ import numpy as np
 
 from lossproof.sweeps.elementary import Floats, exp_of_minus, log, log1p
 
-# Relative error of every formula (SW-4); absolute, and below 2**-1000, where e^−|x| is.
+# Relative error of every formula (S-4); absolute, and below 2**-1000, where e^−|x| is.
 ERROR = 2.0**-48
 
 

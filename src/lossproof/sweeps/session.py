@@ -45,15 +45,15 @@ class Journal:
         self.path = path.with_name(path.name + ".ranges")
         self.done: dict[tuple[AdapterInfo, Range], Tallies] = {}
         try:
-            if resume and self.path.exists():
-                self._read()
-            self._file: IO[bytes] = self.path.open("ab" if resume else "wb")
+            self._file: IO[bytes] = self.path.open("ab")
+            if not lock(self._file):
+                raise InputError(self.path, None, "another sweep is writing it")
+            self._file.truncate(self._read() if resume else 0)
         except OSError as error:
             raise InputError(self.path, None, f"cannot be opened: {error.strerror}") from None
-        if not lock(self._file):
-            raise InputError(self.path, None, "another sweep is writing it")
 
-    def _read(self) -> None:
+    def _read(self) -> int:
+        """Take what is there, and say how many bytes of it are whole lines."""
         whole = 0
         for line in self.path.read_bytes().splitlines(keepends=True):
             try:
@@ -62,8 +62,7 @@ class Journal:
                 break  # the line that was being written when it ended
             self.done[(entry.adapter, entry.range)] = entry.tallies
             whole += len(line)
-        with self.path.open("rb+") as file:
-            file.truncate(whole)
+        return whole
 
     def add(self, info: AdapterInfo, range_: Range, tallies: Tallies) -> None:
         self._file.write(msgspec.json.encode(Entry(info, range_, tallies)) + b"\n")
@@ -71,7 +70,7 @@ class Journal:
 
     def close(self, complete: bool) -> None:
         self._file.close()
-        if complete:
+        if complete or not self.path.stat().st_size:
             self.path.unlink(missing_ok=True)
 
 
