@@ -66,7 +66,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(options: argparse.Namespace) -> int:
     """Sweep, print tables, write the file; status 1 where a bound is exceeded."""
     from lossproof.adapter import ALL_DTYPES
-    from lossproof.core.files import check_writable
+    from lossproof.core.files import check_writable, is_file
     from lossproof.oracle.balls import require_flint
     from lossproof.sweeps.session import Journal, executor
 
@@ -80,19 +80,20 @@ def main(options: argparse.Namespace) -> int:
     names = _names(options)
     if options.json:
         check_writable(options.json)
-    journal = Journal(options.json, options.resume) if options.json else None
+    # Beside a device or a pipe there is no place for ranges that are done.
+    journal = Journal(options.json, options.resume) if options.json and is_file(options.json) else None
     complete = False
     try:
         with executor(options.jobs, options.scheduler) as execute:
             sweeps = [
                 sweep for choice in options.adapter for sweep in _of(options, choice, names, execute, journal)
             ]
-        complete = True
         if options.json:
             from lossproof.results.file import environment
             from lossproof.sweeps.report import write
 
             write(options.json, environment(), sweeps)
+        complete = True
     except KeyboardInterrupt:
         if journal is not None:
             say("lossproof: the same command with --resume goes on from here", error=True)

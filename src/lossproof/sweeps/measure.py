@@ -12,7 +12,7 @@ from lossproof.core.dtypes import FloatType
 from lossproof.oracle.bounds import Floats
 from lossproof.sweeps import exact
 from lossproof.sweeps.allowed import allowed, bounds, recommended, unspecified
-from lossproof.sweeps.reference import ERROR, EXACT
+from lossproof.sweeps.reference import ERROR, EXACT, FORMULAS, Point
 from lossproof.sweeps.subjects import Subject, Target
 from lossproof.sweeps.tally import BINS, REACH, STEP, UNITS, Binade, Steps, Tally, Worst, moments
 
@@ -55,7 +55,7 @@ class Measure:
                 error = actual - y
         lowest, highest = float(y.min()), float(y.max())
         alike = low == high and lowest == highest and count > 1
-        if alike and actual.min() == actual.max() and self._repeated(tally, first, x, y, actual):
+        if alike and actual.min() == actual.max() and self._repeated(tally, first, count, x, y, actual):
             return
         tally.inputs += count
         unit = self._ulp(y, lowest, highest)
@@ -72,13 +72,36 @@ class Measure:
         if max(-float(scaled.min()), float(scaled.max())) > self.target.least:
             self._judge(tally, first, x, y, actual, scaled)
 
-    def _repeated(self, tally: Tally, first: int, x: Floats, y: Floats, actual: Floats) -> bool:
+    def block(self, tally: Tally, first: int, ends: Floats, values: npt.NDArray[Any]) -> bool:
+        """Add a block within a binade at once, where the reference and all results are the same.
+
+        The exact function goes one way, so that between two ends with the same reference it is that within
+        its error everywhere. Half of all inputs of a sigmoid are so large that it is 0 or 1, and a quarter
+        so small that it is 1/2.
+
+        Args:
+            tally: where it is added.
+            first: the pattern of the first input.
+            ends: the first and the last input.
+            values: results, in a dtype that NumPy compares quickly.
+
+        Returns:
+            Whether it was added; else it is to be added in chunks.
+        """
+        if not self.target.order[1] or values.min() != values.max():
+            return False
+        y = FORMULAS[self.target.formula](Point(ends))
+        if y[0] != y[1]:
+            return False
+        return self._repeated(tally, first, len(values), ends[:1], y[:1], as_float64(values[:1]))
+
+    def _repeated(self, tally: Tally, first: int, count: int, x: Floats, y: Floats, actual: Floats) -> bool:
         """Add inputs that have all the same result, and the same reference, unless it is wrong."""
         one = Tally(tally.gap, Steps((0, 0), 0))
         self.chunk(one, first, x[:1], y[:1], actual[:1])
         if one.decided or any(ranges.spans for ranges in one.ranges):
             return False
-        one.multiply(len(x))
+        one.multiply(count)
         tally.merge(one)
         return True
 

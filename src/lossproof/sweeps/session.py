@@ -9,7 +9,7 @@ from typing import IO, TypeVar
 
 import msgspec
 
-from lossproof.core.files import lock
+from lossproof.core.files import lock, unwritable
 from lossproof.errors import InputError, LossproofError
 from lossproof.registry.choice import Choice
 from lossproof.registry.loaded import AdapterInfo
@@ -65,8 +65,16 @@ class Journal:
         return whole
 
     def add(self, info: AdapterInfo, range_: Range, tallies: Tallies) -> None:
-        self._file.write(msgspec.json.encode(Entry(info, range_, tallies)) + b"\n")
-        self._file.flush()
+        """Keep what a range gave.
+
+        Raises:
+            InputError: it cannot be written.
+        """
+        try:
+            self._file.write(msgspec.json.encode(Entry(info, range_, tallies)) + b"\n")
+            self._file.flush()
+        except OSError as error:
+            raise unwritable(self.path, error) from None
 
     def close(self, complete: bool) -> None:
         self._file.close()

@@ -100,20 +100,30 @@ class _Work:
         self, numbers: Array, results: dict[str, Array], tallies: Tallies, at: int, start: int,
         patterns: Patterns,
     ) -> None:  # fmt: skip
+        for name, values in results.items():
+            tallies[name].steps.add(at, _comparable(values))
         measures = {
             target.name: Measure(self.subject, target, self.dtype, patterns.kind)
             for target in self.subject.targets
             if target.name in results
         }
+        last = start + len(numbers)
+        if (last - 1) // patterns.per_binade == start // patterns.per_binade:
+            ends = as_float64(numbers[[0, -1]])
+            measures = {
+                name: own
+                for name, own in measures.items()
+                if not own.block(tallies[name], at, ends, _comparable(results[name]))
+            }
+        if not measures:
+            return
         inputs = as_float64(numbers)
-        for first, last in patterns.chunks(start, start + len(numbers)):
-            piece = slice(first - start, last - start)
+        for first, end in patterns.chunks(start, last):
+            piece = slice(first - start, end - start)
             point = Point(inputs[piece])
             for name, own in measures.items():
                 y = FORMULAS[own.target.formula](point)
                 own.chunk(tallies[name], at + piece.start, point.x, y, as_float64(results[name][piece]))
-        for name, values in results.items():
-            tallies[name].steps.add(at, _comparable(values))
 
     def _specials(self, numbers: Array, results: dict[str, Array], tallies: Tallies, at: int) -> None:
         for target in self.subject.targets:
