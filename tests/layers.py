@@ -12,10 +12,11 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("isolation",),
     ("results",),
     ("oracle",),
-    ("repro", "bench", "fuzz", "vectors"),
+    ("repro", "bench", "fuzz", "vectors", "sweeps"),
     ("site",),
     ("session",),
     ("checking", "completeness", "running", "pytest_plugin"),
+    ("sweeping",),
     ("cli",),
     ("__main__",),
 )

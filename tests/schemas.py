@@ -15,6 +15,7 @@ from lossproof.core.schema import schema, text
 from lossproof.isolation.messages import Message
 from lossproof.registry.deviations import DeviationsFile
 from lossproof.results.file import ResultsFile
+from lossproof.sweeps.report import SweepsFile
 from lossproof.vectors.form import Index, VectorsFile
 
 SPEC = Path(__file__).parents[1] / "spec"
@@ -23,6 +24,7 @@ FORMS: dict[str, tuple[Any, str]] = {
     "deviations": (DeviationsFile, "lossproof deviations file"),
     "protocol": (Message, "lossproof adapter protocol, one message per line"),
     "results": (ResultsFile, "lossproof results"),
+    "sweeps": (SweepsFile, "lossproof sweeps: every input of functions of one variable"),
     "vectors": (VectorsFile, "lossproof vectors: the cases of a function in a dtype"),
     "vectors-index": (Index, "lossproof vectors: what an export holds"),
     "timings": (Timings, "timings of lossproof bench and pytest-benchmark"),

@@ -92,6 +92,7 @@ TRIED = {
     "bench": (["bench", "--load", MEASURED], 0),
     "new-adapter": (["new-adapter", "mine"], 0),
     "fuzz": (["fuzz", "-a", "numpy", "-f", "sigmoid", "-s", "0.1"], 0),
+    "sweep": (["sweep", "-a", "wrong.py", "-f", "sigmoid", "-d", "float16"], 1),
     "certify": (["certify", "t.yaml", "--write", "-j", "1"], 0),
 }
 
@@ -158,6 +159,7 @@ WRITING = {
     "export": (["export", "sigmoid/ordinary", "-o", "v"], "v/sigmoid/float32.json"),
     "new-adapter": (["new-adapter", "mine"], None),
     "fuzz": (["fuzz", "-a", "wrong.py", "-f", "sigmoid", "-d", "float32", "-s", "5"], None),
+    "sweep": (["sweep", "-a", "numpy", "-f", "l2_loss", "-d", "float16", "-o", "s.json"], "s.json"),
     "certify": (["certify", "t.yaml", "--write", "-j", "1"], "t.yaml"),
 }
 
@@ -212,7 +214,7 @@ def test_a_full_disk_leaves_the_earlier_file(
     if target is not None:
         assert (folder / target).read_text(encoding="utf-8") == earlier
     left = {path for path in folder.rglob("*") if path.is_file()} - before
-    assert {path.name for path in left} <= {"r.json.partial"}
+    assert {path.name for path in left} <= {"r.json.partial", "s.json.ranges"}
 
 
 @posix

@@ -46,6 +46,26 @@ DEVIATION = {
     **dict.fromkeys(("id", "clause", "condition", "observed", "expected", "versions", "upstream"), "x"),
     "adapters": ["a"], "sporadic": False, "where": [{"cases": ["c"], "dtypes": ["float32"]}],
 }  # fmt: skip
+SPAN = {"first": {"bits": "0x0", "number": "0"}, "last": {"bits": "0x0", "number": "0"}, "count": 1}
+SWEEPS = {
+    "schema": 1,
+    "environment": {},
+    "sweeps": [
+        {
+            "adapter": {"name": "a", "backend": "a", "version": "1", "device": "cpu"},
+            **dict.fromkeys(("subject", "function", "about", "dtype"), "x"), "method": "every input",
+            "outputs": [
+                {
+                    "output": "value", "inputs": 2, "measured": 2, "histogram": [1, 1],
+                    "binades": [[0, 2, -1, 1, 0.5]], "exceeded": [SPAN], "not_monotone": {"count": 1},
+                    "worst": {
+                        "error_ulp": 0.5, "inputs": [SPAN["first"]], "actual": "1", "expected": "1",
+                    },
+                }
+            ],
+        }
+    ],
+}  # fmt: skip
 # What is looked into when its form is known to be right: numbers in lists.
 LEAVES = ("sums", "sample", "u", "a", "eta", "data", "cotangent")
 _TENSOR = {"shape": [2], "dtype": "float32", "data": ["0x1p+0", "nan"]}
@@ -77,6 +97,7 @@ EXAMPLES: list[tuple[str, dict[str, Any]]] = [
     ("case", CASE),
     ("deviations", {"deviations": [DEVIATION]}),
     ("results", RESULT),
+    ("sweeps", SWEEPS),
     ("timings", TIMINGS),
     ("vectors", VECTORS),
     ("vectors-index", INDEX),

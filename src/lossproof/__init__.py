@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from lossproof.errors import InputError, LossproofError, Unavailable, Unsupported
     from lossproof.results.file import Results
     from lossproof.running import run
+    from lossproof.sweeping import sweep
 
 __version__ = "0.1.0"
 
@@ -30,6 +31,7 @@ __all__ = [
     "__version__",
     "check",
     "run",
+    "sweep",
 ]
 
 # Where each public name is defined. Its module, and NumPy with most, is imported when the name is
@@ -46,6 +48,7 @@ _HOMES = {
     "Verdict": "core.verdicts",
     "check": "checking",
     "run": "running",
+    "sweep": "sweeping",
 }
 
 

@@ -66,8 +66,7 @@ def check(
         LossproofError: an unknown name, a framework that is missing, or no case left to run.
     """
     require("function", name, FUNCTIONS)
-    definition = FUNCTIONS[name]
-    adapter = _adapter(function, definition, framework, gradient)
+    adapter = adapter_of(function, name, framework, gradient)
     chosen = [
         case
         for case in select_cases([], [name], thorough or tuple(cases) != ("*",))
@@ -112,13 +111,18 @@ def _report(name: str, wrong: Sequence[Record], judged: int, cases: Sequence[Cas
     return "\n".join(lines)
 
 
-def _adapter(
+def adapter_of(
     function: Callable[..., Any],
-    definition: Function,
+    name: str,
     framework: str,
     gradient: Callable[..., Any] | None,
 ) -> Adapter:
-    """An adapter of the framework whose one function is ``function``."""
+    """An adapter of the framework whose one function, ``name`` of the specification, is ``function``.
+
+    Raises:
+        LossproofError: the framework cannot run here.
+    """
+    definition = FUNCTIONS[name]
     if framework == "numpy":
         base: type[Adapter] = Adapter
     else:

@@ -45,6 +45,9 @@ COMMANDS = {
     ),
     "new-adapter": Command("new_adapter", "write a commented skeleton of an adapter that runs"),
     "fuzz": Command("fuzz", "search for inputs on which a backend is wrong, with the oracle live"),
+    "sweep": Command(
+        "sweep", "try every input of functions of one variable: worst errors, bias, where bounds break"
+    ),
     "certify": Command("certify", "recompute stored expectations and tolerances with the oracle"),
 }
 

@@ -1,0 +1,172 @@
+"""Spread ranges of inputs over this process, several, or a cluster of Dask; whichever comes first is done.
+
+A worker that is lost costs its range another try, never the sweep.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from functools import cache
+from multiprocessing import get_context
+from typing import Any, TypeVar
+
+import msgspec
+
+from lossproof.adapter import Adapter
+from lossproof.errors import LossproofError
+from lossproof.isolation.load import load_adapter, runs_apart
+from lossproof.registry.loaded import Loaded
+from lossproof.sweeps.work import Range, Tallies, measure
+
+# How often a range is tried whose worker dies.
+TRIES = 3
+
+
+class Task(msgspec.Struct, frozen=True):
+    """A range of inputs on an adapter, in words that another process understands."""
+
+    reference: str
+    python: str | None
+    isolate: bool | None
+    timeout: float
+    range: Range
+
+
+T = TypeVar("T")
+Execute = Callable[[Iterable[T]], Iterator[tuple[T, Tallies]]]
+"""Does tasks, and gives each with its tallies as it is done."""
+Done = Iterator[tuple[Task, Tallies]]
+
+
+@cache
+def load_once(reference: str, python: str | None, isolate: bool | None, timeout: float) -> Loaded:
+    """An adapter, once per process."""
+    apart = runs_apart(reference, isolate)
+    return load_adapter(reference, isolate=apart, python=python, timeout=timeout)
+
+
+def perform(task: Task) -> bytes:
+    """Measure a range; what it gave as JSON. Runs in any process that has lossproof and the framework."""
+    loaded = load_once(task.reference, task.python, task.isolate, task.timeout)
+    if loaded.adapter is None:
+        raise LossproofError(f"adapter {task.reference!r} cannot run here: {loaded.info.skipped}")
+    return msgspec.json.encode(measure(loaded.adapter, task.range))
+
+
+def tallies(text: bytes) -> Tallies:
+    """What ``perform`` gave."""
+    return msgspec.json.decode(text, type=Tallies)
+
+
+def here(tasks: Iterable[Task]) -> Done:
+    """One range after another, in this process."""
+    for task in tasks:
+        yield task, tallies(perform(task))
+
+
+def with_adapter(adapter: Adapter) -> Execute[Range]:
+    """The same, of an adapter that is an object; tasks are the ranges themselves."""
+
+    def execute(ranges: Iterable[Range]) -> Iterator[tuple[Range, Tallies]]:
+        for range_ in ranges:
+            yield range_, measure(adapter, range_)
+
+    return execute
+
+
+# Each process has one core: frameworks that start a thread per core would get in each other's way.
+_ONE_THREAD = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "TF_NUM_INTRAOP_THREADS")
+
+
+def _begin() -> None:
+    os.environ.update(dict.fromkeys(_ONE_THREAD, "1"))
+
+
+def processes(jobs: int) -> Execute[Task]:
+    """On so many processes of this machine."""
+
+    def execute(tasks: Iterable[Task]) -> Done:
+        left = dict.fromkeys(tasks, 0)
+        while left:
+            # A process that dies takes its pool with it; what was not done is done by another.
+            pool = ProcessPoolExecutor(min(jobs, len(left)), get_context("spawn"), _begin)
+            try:
+                waiting = {pool.submit(perform, task): task for task in left}
+                for future in as_completed(waiting):
+                    task = waiting[future]
+                    found = tallies(future.result())
+                    del left[task]
+                    yield task, found
+            except BrokenProcessPool:
+                _tried(left)
+            finally:
+                pool.shutdown(wait=False, cancel_futures=True)
+
+    return execute
+
+
+def _tried(left: dict[Task, int]) -> None:
+    """Count a try of all that is left.
+
+    Raises:
+        LossproofError: one has been tried often enough.
+    """
+    for task in left:
+        left[task] += 1
+    worst = max(left, key=left.__getitem__)
+    if left[worst] >= TRIES:
+        raise LossproofError(
+            f"{worst.range.subject} {worst.range.dtype}: the process that measures {worst.reference} died "
+            f"{TRIES} times; --isolate gives it one of its own, where it costs one block"
+        )
+
+
+@contextmanager
+def cluster(address: str, jobs: int) -> Iterator[Execute[Task]]:
+    """On a cluster of Dask: one that is there, or with ``local`` one that is made here and ends here.
+
+    Raises:
+        LossproofError: Dask is not installed, or no scheduler answers at the address.
+    """
+    try:
+        import distributed
+    except ImportError as error:
+        raise LossproofError(f"--scheduler needs {error.name}: pip install 'lossproof[dask]'") from None
+    dask: Any = distributed  # which is typed in part
+    made: Any = None
+    try:
+        if address == "local":
+            _begin()
+            made = dask.LocalCluster(n_workers=jobs, threads_per_worker=1, dashboard_address=None)
+        client = dask.Client(made or address, timeout="10s", set_as_default=False)
+    except (OSError, TimeoutError, ValueError) as error:
+        if made is not None:
+            made.close()
+        why = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise LossproofError(f"--scheduler {address}: no scheduler answers there: {why}") from None
+
+    def execute(tasks: Iterable[Task]) -> Done:
+        # Dask runs what a lost worker had again on another; results are as good from any.
+        waiting = {client.submit(perform, task, pure=False, retries=0): task for task in tasks}
+        for future in dask.as_completed(list(waiting), loop=client.loop):
+            try:
+                yield waiting[future], tallies(future.result())
+            except LossproofError:
+                raise
+            except Exception as error:  # KilledWorker among them
+                range_ = waiting[future].range
+                raise LossproofError(
+                    f"{range_.subject} {range_.dtype}: the cluster gave it up: {error}"
+                ) from None
+            future.release()
+
+    try:
+        yield execute
+    finally:
+        client.close()
+        if made is not None:
+            made.close()
