@@ -117,6 +117,8 @@ FORGED: dict[str, tuple[Callable[[Record], bool], dict[str, Any], str]] = {
     "another clause": (VECTOR, {"clause": "CE-1"}, "CE-1 is not the case's clause"),
     "another dtype": (VECTOR, {"dtype": "int8"}, "the case is for"),
     "another output": (VECTOR, {"output": "gradients.labels"}, "the case expects"),
+    "another law's clause": (VECTOR, {"output": "law.repeats"}, "is not the law's clause, G-15"),
+    "no law": (VECTOR, {"output": "law.repeat"}, "there is no such law (did you mean 'law.repeats'"),
     "another adapter": (VECTOR, {"adapter": "somebody"}, "no adapter of this name took part"),
     "another case": (VECTOR, {"case": "softmax/ordinary/vectr"}, "did you mean 'softmax/ordinary/vector'"),
 }  # fmt: skip

@@ -13,6 +13,7 @@ from lossproof.case.suite import Suite, Version, changed, manifest, suite
 from lossproof.core.resources import folder
 from lossproof.core.text import counted, suggest
 from lossproof.core.validate import encode
+from lossproof.engine.laws import CLAUSES
 from lossproof.engine.record import Record
 from lossproof.errors import LossproofError
 from lossproof.results.disk import Database
@@ -84,10 +85,12 @@ class Verification:
             return None
         self._dtypes.setdefault(record.adapter, set()).add(record.dtype)
         case = _case(record.case)
-        if record.clause != case.clause:
-            return f"{record.clause} is not the case's clause, {case.clause}"
         if record.dtype not in case.dtypes:
             return f"the case is for {', '.join(case.dtypes)}"
+        if record.is_law:
+            return _wrong_law(record)
+        if record.clause != case.clause:
+            return f"{record.clause} is not the case's clause, {case.clause}"
         if record.output not in (case.expected or {}):
             return f"the case expects {', '.join(case.expected or {})}"
         found = check(case, record)
@@ -117,6 +120,14 @@ class Verification:
                 more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
                 lacks = f"{counted(len(missing), 'output')} of the {taken} set"
                 yield f"{adapter}: lacks {lacks}: {missing[0]}{more}"
+
+
+def _wrong_law(record: Record) -> str | None:
+    """What is wrong with the record of a law of the call, of which no output is kept."""
+    clause = CLAUSES.get(record.output)
+    if clause is None:
+        return f"there is no such law{suggest(record.output, CLAUSES)}"
+    return None if record.clause == clause else f"{record.clause} is not the law's clause, {clause}"
 
 
 def _version(given: Suite | None, versions: tuple[Version, ...]) -> Version | None:
