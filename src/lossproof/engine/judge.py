@@ -24,8 +24,13 @@ from lossproof.registry.deviations import Deviation, Deviations
 MAX_SHOWN = 12
 
 
-def judge(case: Case, dtype: str, answer: Answer, outputs: Iterable[str] = ()) -> dict[str, Judged]:
-    """Verdict, variant's name and comparison for each output of a case, or some; deviations aside."""
+def judge(
+    case: Case, dtype: str, answer: Answer, outputs: Iterable[str] = (), widens: bool = False
+) -> dict[str, Judged]:
+    """Verdict, variant's name and comparison for each output of a case, or some; deviations aside.
+
+    With ``widens`` any value may be float32 where the dtype is narrower, not those of losses alone.
+    """
     assert case.expected is not None
     return judge_outputs(
         answer,
@@ -35,7 +40,7 @@ def judge(case: Case, dtype: str, answer: Answer, outputs: Iterable[str] = ()) -
         level=case.level,
         variants=case.variants,
         choices=case.choices,
-        widens=case.function.widens,
+        widens=widens or case.function.widens,
     )
 
 
@@ -123,10 +128,11 @@ def answered(
 ) -> tuple[Answer, list[Record]]:
     """Run one case in one dtype: what the adapter gives, and what ``run_case`` makes of it."""
     answer = ask_proven(adapter, case, dtype, twice=laws.sampled(case, dtype))
-    judged = judge(case, dtype, answer)
+    widens = bool(adapter.widens)
+    judged = judge(case, dtype, answer, widens=widens)
     found = records(case, dtype, name, answer, deviations, judged)
     rulings = laws.rulings(
-        adapter, case, dtype, answer, judged, lambda other: _judge_again(case, dtype, other)
+        adapter, case, dtype, answer, judged, lambda other: _judge_again(case, dtype, other, widens)
     )
     for law, verdict, message in rulings:
         deviation = deviations.find(case.id, dtype, law)
@@ -140,9 +146,9 @@ def answered(
     return answer, found
 
 
-def _judge_again(case: Case, dtype: str, answer: Answer) -> dict[str, Judged]:
+def _judge_again(case: Case, dtype: str, answer: Answer, widens: bool) -> dict[str, Judged]:
     """The verdicts on the outputs that an answer is about."""
-    return judge(case, dtype, answer, [*answer.outputs, *answer.raised])
+    return judge(case, dtype, answer, [*answer.outputs, *answer.raised], widens)
 
 
 def _link(deviation: Deviation | None) -> str | None:
