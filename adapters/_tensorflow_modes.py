@@ -19,7 +19,7 @@ class Function(Compiled):
 
     def step(self, function: Call, wrt: tuple[str, ...]) -> Callable[..., Any]:
         # What runs the call and differentiates it is the adapter's own, behind this class.
-        plain = super(Compiled, self)
+        plain: Any = super(Compiled, self)
 
         @tf.function(**self.options)
         def compiled(arrays: Mapping[str, Any], cotangent: Any) -> Any:

@@ -40,7 +40,7 @@ class Compile(Compiled):
         torch.compiler.reset()
         compiled: Any = torch.compile(function, **self.options)
         # What runs the call and differentiates it is the adapter's own, behind this class.
-        plain = super(Compiled, self)
+        plain: Any = super(Compiled, self)
         call = transformed(function, compiled)
         if not wrt:
             return lambda arrays: plain.evaluate(call, arrays)
@@ -108,7 +108,8 @@ class PerSampleGradients(Vmap):
                 given = dict(enumerate(items)) | dict(zip(places, leaves, strict=True))
                 return batch.call(*given.values())
 
-            value, pull_back = torch.func.vjp(call, *(items[place] for place in places))
+            pulled: Any = torch.func.vjp(call, *(items[place] for place in places))
+            value, pull_back = pulled
             return value, pull_back(torch.ones_like(value) if seed is None else seed)
 
         with _rules():

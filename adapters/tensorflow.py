@@ -13,7 +13,7 @@ import tensorflow as tf
 from lossproof import Adapter, Call, Unavailable, Unsupported
 
 from ._pspnet import PspnetTotalLoss
-from ._tensorflow_modes import MODES
+from ._tensorflow_modes import MODES, Xla
 
 _REDUCE = {"none": lambda loss: loss, "sum": tf.reduce_sum, "mean": tf.reduce_mean}
 
@@ -187,7 +187,7 @@ class TensorFlowAdapter(PspnetTotalLoss, TensorFlowArrays):
         return tf.gather(tf.transpose(pred_masks, [0, 1, 4, 2, 3]), class_ids, batch_dims=2)
 
 
-class TensorFlowXlaAdapter(MODES["xla"], TensorFlowAdapter):
+class TensorFlowXlaAdapter(Xla, TensorFlowAdapter):
     """The same functions inside tf.function(jit_compile=True): the mode ``xla`` by the name it had first."""
 
     name = "tensorflow-xla"

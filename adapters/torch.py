@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from lossproof import Call, Unavailable, Unsupported
 
 from ._pspnet import PspnetTotalLoss
-from ._torch_modes import MODES
+from ._torch_modes import MODES, Compile
 
 
 class TorchAdapter(PspnetTotalLoss):
@@ -158,7 +158,7 @@ class TorchAdapter(PspnetTotalLoss):
         return pred_masks.gather(-1, index)[..., 0]
 
 
-class TorchCompileAdapter(MODES["compile"], TorchAdapter):
+class TorchCompileAdapter(Compile, TorchAdapter):
     """The same functions under torch.compile: the mode ``compile`` by the name it had first."""
 
     name = "torch-compile"

@@ -67,7 +67,8 @@ def answer_to(adapter: Adapter, prepare: Prepare, wanted: Sequence[str], twice: 
 
 def _ask_value(adapter: Adapter, prepare: Prepare, answer: Answer) -> None:
     try:
-        answer.outputs = _visit(adapter, prepare(), (), False).outputs
+        alone = _visit(adapter, prepare(), (), False)
+        answer.outputs, answer.touched = alone.outputs, alone.touched
         del answer.raised["value"]
     except Exception as error:
         answer.raised["value"] = own(error)

@@ -9,12 +9,10 @@ from __future__ import annotations
 import copy
 import re
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import Any
 
 from lossproof.adapter import Adapter
 from lossproof.core.text import suggest
-
-T = TypeVar("T", Adapter, type[Adapter])
 
 KNOWN: Mapping[str, tuple[str, ...]] = {
     "torch": (
@@ -58,18 +56,19 @@ def lacking(cls: type[Adapter], mode: str) -> str | None:
     return f"no mode {mode!r}{suggest(mode, cls.modes)}; {there}"
 
 
-def under(given: T, mode: str) -> T:
+def under(given: Adapter | type[Adapter], mode: str) -> Adapter | type[Adapter]:
     """An adapter, or a class of one, whose calls go through a mode that it has."""
     if isinstance(given, type):
-        return _class(given, mode)
+        return class_under(given, mode)
     other = copy.copy(given)
     for noted in ("_lossproof_valid_calls", "_steps"):  # in calls that did not go through it
         vars(other).pop(noted, None)
-    other.__class__ = _class(type(given), mode)
+    other.__class__ = class_under(type(given), mode)
     return other
 
 
-def _class(cls: type[Any], mode: str) -> Any:
+def class_under(cls: type[Adapter], mode: str) -> type[Adapter]:
+    """A subclass of an adapter's class that puts every call through a mode that it has."""
     name = joined(cls.name or cls.__name__, mode)
-    own = {"name": name, "mode": mode, "__module__": cls.__module__, "__doc__": cls.__doc__}
+    own: dict[str, Any] = {"name": name, "mode": mode, "__module__": cls.__module__, "__doc__": cls.__doc__}
     return type(cls.__name__, (cls.modes[mode], cls), own)
