@@ -141,7 +141,7 @@ def _rules() -> Iterator[None]:
 class _Autocast(Mode):
     """torch.autocast around the call; the gradients are asked for outside, as its documentation says."""
 
-    widens = True
+    mixed = True
     half: ClassVar[torch.dtype]
 
     def through(self, function: Call) -> Callable[..., Any]:

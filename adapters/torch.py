@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import ml_dtypes
 import numpy as np
@@ -159,9 +159,10 @@ class TorchAdapter(PspnetTotalLoss):
 
 
 class TorchCompileAdapter(Compile, TorchAdapter):
-    """The same functions under torch.compile: the mode ``compile`` by the name it had first."""
+    """The mode ``compile`` by the name it had first, and with what breaks a graph in graphs of its own."""
 
     name = "torch-compile"
+    options: ClassVar[Mapping[str, Any]] = {"dynamic": False}
 
 
 class TorchCudaAdapter(TorchAdapter):

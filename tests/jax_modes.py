@@ -43,40 +43,35 @@ class BranchesOnAValue(JaxAdapter):
     name = "branches-on-a-value"
 
     def softmax(self, logits: Any, *, axis: int) -> Any:
-        if float(logits.max()) > 80:
+        if float(jax.lax.stop_gradient(logits).max()) > 80:
             logits = logits - logits.max(axis=axis, keepdims=True)
         return jax.nn.softmax(logits, axis=axis)
 
 
 class FastOutsideOfJit(JaxAdapter):
-    """Leaves out the shift where the numbers are at hand."""
+    """Has another path where the numbers are at hand, which takes the last of equal logits."""
 
     name = "fast-outside-of-jit"
 
-    def softmax(self, logits: Any, *, axis: int) -> Any:
+    def pspnet_predict(self, logits: Any) -> Any:
         if isinstance(logits, jax.core.Tracer):
-            return jax.nn.softmax(logits, axis=axis)
-        return jnp.exp(logits) / jnp.exp(logits).sum(axis=axis, keepdims=True)
+            return jnp.argmax(logits, axis=-1)
+        return logits.shape[-1] - 1 - jnp.argmax(logits[..., ::-1], axis=-1)
 
 
 class CondOfTheBatch(JaxAdapter):
-    """``lax.cond`` on the safe of two formulas: mapped over a batch it is a select of both."""
+    """``lax.cond`` keeps from what overflows; mapped over a batch it is a select, and both are differentiated."""
 
     name = "cond-of-the-batch"
 
-    def binary_cross_entropy(self, probabilities: Any, target: Any, *, weight: Any, reduction: str) -> Any:
-        def safe(p: Any) -> Any:
-            return super(CondOfTheBatch, self).binary_cross_entropy(
-                p, target, weight=weight, reduction=reduction
-            )
+    def softmax(self, logits: Any, *, axis: int) -> Any:
+        def safe(x: Any) -> Any:
+            return jax.nn.softmax(x, axis=axis)
 
-        def fast(p: Any) -> Any:
-            logs = jnp.where(target == 1, jnp.log(p), target * jnp.log(p) + (1 - target) * jnp.log1p(-p))
-            loss = -logs if weight is None else -weight * logs
-            return {"none": lambda x: x, "sum": jnp.sum, "mean": jnp.mean}[reduction](loss)
+        def fast(x: Any) -> Any:
+            return jnp.exp(x) / jnp.exp(x).sum(axis=axis, keepdims=True)
 
-        edge = jnp.any((probabilities <= 0) | (probabilities >= 1) | jnp.isnan(probabilities))
-        return jax.lax.cond(edge, safe, fast, probabilities)
+        return jax.lax.cond(jnp.all(jnp.abs(logits) < 80), fast, safe, logits)
 
 
 class Squeezing(JaxAdapter):

@@ -36,7 +36,7 @@ def some(function: str, few: bool) -> tuple[Case, ...]:
     topics = {
         "softmax": ["softmax/ordinary/three-classes", "softmax/axis/middle-of-three", "softmax/range"],
         "sigmoid": ["sigmoid/ranks"],
-        "binary_cross_entropy": ["binary_cross_entropy/ordinary", "binary_cross_entropy/limits"],
+        "pspnet_predict": ["pspnet_predict"],
     }[function]
     cases = [
         case
@@ -47,7 +47,7 @@ def some(function: str, few: bool) -> tuple[Case, ...]:
 
 
 def overridden(cls: type[lossproof.Adapter]) -> str:
-    (name,) = {"softmax", "sigmoid", "binary_cross_entropy"} & vars(cls).keys()
+    (name,) = {"softmax", "sigmoid", "pspnet_predict"} & vars(cls).keys()
     return name
 
 

@@ -57,8 +57,12 @@ class Adapter:
     mode: ClassVar[str] = ""
     """The one that every call is put through, if any."""
 
-    widens: ClassVar[bool] = False
-    """Whether any result for float16 and bfloat16 may be float32, as under automatic mixed precision."""
+    untransformed: ClassVar[type[Adapter] | None] = None
+    """The class without it."""
+
+    mixed: ClassVar[bool] = False
+    """Whether calls are those of automatic mixed precision, whose values for float16 and bfloat16 may be
+    float32."""
 
     version: str = "unknown"
     """The framework's version."""

@@ -25,11 +25,11 @@ MAX_SHOWN = 12
 
 
 def judge(
-    case: Case, dtype: str, answer: Answer, outputs: Iterable[str] = (), widens: bool = False
+    case: Case, dtype: str, answer: Answer, outputs: Iterable[str] = (), mixed: bool = False
 ) -> dict[str, Judged]:
     """Verdict, variant's name and comparison for each output of a case, or some; deviations aside.
 
-    With ``widens`` any value may be float32 where the dtype is narrower, not those of losses alone.
+    ``mixed`` says that the call was one of automatic mixed precision.
     """
     assert case.expected is not None
     return judge_outputs(
@@ -40,7 +40,8 @@ def judge(
         level=case.level,
         variants=case.variants,
         choices=case.choices,
-        widens=widens or case.function.widens,
+        widens=case.function.widens,
+        mixed=mixed,
     )
 
 
@@ -128,11 +129,11 @@ def answered(
 ) -> tuple[Answer, list[Record]]:
     """Run one case in one dtype: what the adapter gives, and what ``run_case`` makes of it."""
     answer = ask_proven(adapter, case, dtype, twice=laws.sampled(case, dtype))
-    widens = bool(adapter.widens)
-    judged = judge(case, dtype, answer, widens=widens)
+    mixed = bool(adapter.mixed)
+    judged = judge(case, dtype, answer, mixed=mixed)
     found = records(case, dtype, name, answer, deviations, judged)
     rulings = laws.rulings(
-        adapter, case, dtype, answer, judged, lambda other: _judge_again(case, dtype, other, widens)
+        adapter, case, dtype, answer, judged, lambda other: _judge_again(case, dtype, other, mixed)
     )
     for law, verdict, message in rulings:
         deviation = deviations.find(case.id, dtype, law)
@@ -146,9 +147,9 @@ def answered(
     return answer, found
 
 
-def _judge_again(case: Case, dtype: str, answer: Answer, widens: bool) -> dict[str, Judged]:
+def _judge_again(case: Case, dtype: str, answer: Answer, mixed: bool) -> dict[str, Judged]:
     """The verdicts on the outputs that an answer is about."""
-    return judge(case, dtype, answer, [*answer.outputs, *answer.raised], widens)
+    return judge(case, dtype, answer, [*answer.outputs, *answer.raised], mixed)
 
 
 def _link(deviation: Deviation | None) -> str | None:

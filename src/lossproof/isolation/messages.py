@@ -114,8 +114,9 @@ class Started(_Introduction, AnswerToStart, frozen=True, kw_only=True):
     functions: tuple[Literal[tuple(FUNCTIONS)], ...]  # type: ignore[valid-type]
     dtypes: tuple[Literal[ALL_DTYPES], ...] = ALL_DTYPES  # type: ignore[valid-type]
     encoding: Literal["any", "text", "base64"] = "any"
-    widens: bool = False
-    """Whether any result for float16 and bfloat16 may be float32, as under automatic mixed precision."""
+    mixed: bool = False
+    """Whether calls are those of automatic mixed precision, whose values for float16 and bfloat16 may be
+    float32."""
     deviations: tuple[Deviation, ...] = ()
     sources: str = ""
     """Any text that changes with the adapter's own code, by which a resumed run tells whether it did."""
@@ -127,7 +128,7 @@ class Skipped(_Introduction, AnswerToStart, frozen=True, kw_only=True):
     functions: ClassVar[tuple[str, ...]] = ()
     dtypes: ClassVar[tuple[str, ...]] = ALL_DTYPES
     encoding: ClassVar[str] = "any"
-    widens: ClassVar[bool] = False
+    mixed: ClassVar[bool] = False
     deviations: ClassVar[tuple[Deviation, ...]] = ()
     sources: ClassVar[str] = ""
     skipped: str

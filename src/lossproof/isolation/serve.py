@@ -107,7 +107,7 @@ def _introduce(loaded: Loaded) -> Started | Skipped:
         protocol=VERSION, name=info.name, backend=info.backend, version=info.version, device=info.device,
         dtypes=tuple(name for name in ALL_DTYPES if name in adapter.dtypes),
         functions=tuple(name for name in FUNCTIONS if getattr(adapter, name, None) is not None),
-        widens=bool(adapter.widens),
+        mixed=bool(adapter.mixed),
         deviations=tuple(loaded.deviations.entries),
         sources=loaded.sources,
     )  # fmt: skip

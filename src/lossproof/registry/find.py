@@ -312,7 +312,7 @@ def _deviations_of(adapter: Adapter, info: AdapterInfo) -> Deviations:
         for deviation in load_deviations(path):
             if own:
                 entries.append(deviation)
-            elif not deviation.adapters or joined(cls.name, mode) in deviation.adapters:
+            elif not deviation.adapters or deviation.is_of(joined(cls.name, mode)):
                 entries += _inherited(deviation, adapter, cls)
     return Deviations(entries, info.name, info.version, info.device)
 

@@ -70,5 +70,13 @@ def under(given: Adapter | type[Adapter], mode: str) -> Adapter | type[Adapter]:
 def class_under(cls: type[Adapter], mode: str) -> type[Adapter]:
     """A subclass of an adapter's class that puts every call through a mode that it has."""
     name = joined(cls.name or cls.__name__, mode)
-    own: dict[str, Any] = {"name": name, "mode": mode, "__module__": cls.__module__, "__doc__": cls.__doc__}
-    return type(cls.__name__, (cls.modes[mode], cls), own)
+    own: dict[str, Any] = {
+        "name": name,
+        "mode": mode,
+        "untransformed": cls,
+        "__module__": cls.__module__,
+        "__doc__": cls.__doc__,
+    }
+    # JAX's adapters are jitted as they are.
+    bases = (cls,) if issubclass(cls, cls.modes[mode]) else (cls.modes[mode], cls)
+    return type(cls.__name__, bases, own)
