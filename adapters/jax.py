@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
-from functools import partial
 from typing import Any
 
 os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # leave memory to the others
@@ -14,9 +12,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax.scipy.special import xlog1py, xlogy
 
-from lossproof import Call, Unsupported
+from lossproof import Unavailable, Unsupported
 
-from ._compiled import Compiled
+from ._jax_modes import MODES, Jit
 from ._pspnet import PspnetTotalLoss
 
 # Without it JAX turns float64 and int64 arrays into 32-bit ones.
@@ -25,77 +23,32 @@ jax.config.update("jax_enable_x64", True)
 _REDUCE = {"none": lambda loss: loss, "sum": jnp.sum, "mean": jnp.mean}
 
 
-class JaxArrays(Compiled):
+class JaxArrays(Jit):
     """Arrays and gradients of JAX on its default device; every call is jitted."""
 
     backend = "jax"
     version = jax.__version__
+    modes = MODES
+
+    platform: str | None = None
+    """What JAX calls the kind of device; its default one if None."""
 
     def __init__(self) -> None:
-        device = jax.devices()[0]
-        self.device = "cpu" if device.platform == "cpu" else "cuda"
-        self.device_name = device.device_kind
+        try:
+            self.jax_device = jax.devices(self.platform)[0]
+        except RuntimeError as error:
+            raise Unavailable(f"JAX has no {self.platform} here: {error}") from None
+        self.device = {"cpu": "cpu", "tpu": "tpu"}.get(self.jax_device.platform, "cuda")
+        self.device_name = self.jax_device.device_kind
 
     def from_numpy(self, array: Any) -> Any:
-        return jnp.asarray(array)
+        return jax.device_put(jnp.asarray(array), self.jax_device)
 
     def to_numpy(self, array: Any) -> Any:
         return np.asarray(array)
 
-    def step(self, function: Call, wrt: tuple[str, ...]) -> Callable[..., Any]:
-        if not wrt:
-            forward = jax.jit(function)
-            return lambda arrays: forward(*arrays.values())
-
-        @partial(jax.jit, static_argnums=0)
-        def compiled(names: tuple[str, ...], values: tuple[Any, ...], seed: Any) -> Any:
-            given = dict(zip(names, values, strict=True))
-
-            def call(leaves: Mapping[str, Any]) -> Any:
-                return function(*{**given, **leaves}.values())
-
-            value, pull_back = jax.vjp(call, {name: given[name] for name in wrt})
-            return value, pull_back(jnp.ones_like(value) if seed is None else seed)[0]
-
-        return lambda arrays, cotangent=None: compiled(tuple(arrays), tuple(arrays.values()), cotangent)
-
-    def jvp(self, function: Call, arrays: Mapping[str, Any], tangents: Mapping[str, Any]) -> Any:
-        return _derivatives(function, arrays, tangents, None, forward=True)
-
-    def hvp(
-        self,
-        function: Call,
-        arrays: Mapping[str, Any],
-        tangents: Mapping[str, Any],
-        *,
-        cotangent: Any = None,
-    ) -> Mapping[str, Any]:
-        found: Mapping[str, Any] = _derivatives(function, arrays, tangents, cotangent, forward=False)
-        return found
-
     def synchronize(self) -> None:
         jax.effects_barrier()
-
-
-def _derivatives(
-    function: Call, arrays: Mapping[str, Any], tangents: Mapping[str, Any], cotangent: Any, *, forward: bool
-) -> Any:
-    """jax.jvp of a call, or of its gradients; jitted, as calls are."""
-
-    @jax.jit
-    def compiled(given: Mapping[str, Any], moved: Mapping[str, Any], seed: Any) -> Any:
-        def call(leaves: Mapping[str, Any]) -> Any:
-            # jit hands a dict back in another order.
-            return function(*({**given, **leaves}[name] for name in arrays))
-
-        def gradients(leaves: Mapping[str, Any]) -> Any:
-            value, pull_back = jax.vjp(call, leaves)
-            return pull_back(jnp.ones_like(value) if seed is None else seed)[0]
-
-        primals = {name: given[name] for name in moved}
-        return jax.jvp(call if forward else gradients, (primals,), (dict(moved),))[1]
-
-    return compiled(dict(arrays), dict(tangents), cotangent)
 
 
 class JaxAdapter(PspnetTotalLoss, JaxArrays):
@@ -209,3 +162,17 @@ class JaxAdapter(PspnetTotalLoss, JaxArrays):
 
     def mask_rcnn_select_masks(self, pred_masks: Any, class_ids: Any) -> Any:
         return jnp.take_along_axis(pred_masks, class_ids[:, :, None, None, None], axis=-1)[..., 0]
+
+
+class JaxGpuAdapter(JaxAdapter):
+    """The same on the first GPU."""
+
+    name = "jax-gpu"
+    platform = "gpu"
+
+
+class JaxTpuAdapter(JaxAdapter):
+    """The same on the first TPU, which has no float64."""
+
+    name = "jax-tpu"
+    platform = "tpu"

@@ -1,19 +1,19 @@
-"""TensorFlow: tf.nn and tf.math as their users call them; eager, and compiled by XLA."""
+"""TensorFlow: tf.nn and tf.math as their users call them; eager, compiled by XLA, and on a GPU."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # the notices that importing it prints
 
 import tensorflow as tf
 
-from lossproof import Adapter, Call, Unsupported
+from lossproof import Adapter, Call, Unavailable, Unsupported
 
-from ._compiled import Compiled
 from ._pspnet import PspnetTotalLoss
+from ._tensorflow_modes import MODES, Xla
 
 _REDUCE = {"none": lambda loss: loss, "sum": tf.reduce_sum, "mean": tf.reduce_mean}
 
@@ -24,9 +24,13 @@ class TensorFlowArrays(Adapter):
     backend = "tensorflow"
     version = tf.__version__
     device = "cpu"
+    modes = MODES
+
+    placed = "/CPU:0"
+    """TensorFlow's name of the device."""
 
     def from_numpy(self, array: Any) -> Any:
-        with tf.device("/CPU:0"):
+        with tf.device(self.placed):
             return tf.constant(array)
 
     def to_numpy(self, array: Any) -> Any:
@@ -40,7 +44,7 @@ class TensorFlowArrays(Adapter):
         *,
         cotangent: Any = None,
     ) -> tuple[Any, Mapping[str, Any]]:
-        with tf.device("/CPU:0"), tf.GradientTape() as tape:
+        with tf.device(self.placed), tf.GradientTape() as tape:
             watched = [arrays[name] for name in wrt]
             tape.watch(watched)
             value = function(*arrays.values())
@@ -60,7 +64,7 @@ class TensorFlowArrays(Adapter):
         *,
         cotangent: Any = None,
     ) -> tuple[Any, Mapping[str, Any]]:
-        with tf.device("/CPU:0"), tf.GradientTape(persistent=True) as tape:
+        with tf.device(self.placed), tf.GradientTape(persistent=True) as tape:
             watched = [arrays[name] for name in wrt]
             tape.watch(watched)
             value = function(*arrays.values())
@@ -76,7 +80,7 @@ class TensorFlowArrays(Adapter):
     def jvp(self, function: Call, arrays: Mapping[str, Any], tangents: Mapping[str, Any]) -> Any:
         primals = [arrays[name] for name in tangents]
         with (
-            tf.device("/CPU:0"),
+            tf.device(self.placed),
             tf.autodiff.ForwardAccumulator(primals, list(tangents.values())) as accumulator,
         ):
             value = function(*arrays.values())
@@ -92,7 +96,7 @@ class TensorFlowArrays(Adapter):
     ) -> Mapping[str, Any]:
         watched = [arrays[name] for name in tangents]
         zero = tf.UnconnectedGradients.ZERO
-        with tf.device("/CPU:0"), tf.GradientTape() as outer:
+        with tf.device(self.placed), tf.GradientTape() as outer:
             outer.watch(watched)
             with tf.GradientTape() as tape:
                 tape.watch(watched)
@@ -235,49 +239,19 @@ class TensorFlowAdapter(PspnetTotalLoss, TensorFlowArrays):
         return tf.gather(tf.transpose(pred_masks, [0, 1, 4, 2, 3]), class_ids, batch_dims=2)
 
 
-class TensorFlowXlaAdapter(Compiled, TensorFlowAdapter):
-    """The same functions inside tf.function(jit_compile=True)."""
+class TensorFlowXlaAdapter(Xla, TensorFlowAdapter):
+    """The same functions inside tf.function(jit_compile=True): the mode ``xla`` by the name it had first."""
 
     name = "tensorflow-xla"
 
-    def step(self, function: Call, wrt: tuple[str, ...]) -> Callable[..., Any]:
-        if not wrt:
-            forward = tf.function(function, jit_compile=True, autograph=False)
 
-            def evaluated(arrays: Mapping[str, Any]) -> Any:
-                with tf.device("/CPU:0"):
-                    return forward(*arrays.values())
+class TensorFlowGpuAdapter(TensorFlowAdapter):
+    """Eager TensorFlow on the first GPU."""
 
-            return evaluated
-        eager = TensorFlowAdapter.value_and_gradients
+    name = "tensorflow-gpu"
+    device = "cuda"
+    placed = "/GPU:0"
 
-        @tf.function(jit_compile=True, autograph=False)
-        def compiled(values: Mapping[str, Any], seed: Any) -> Any:
-            return eager(self, function, values, wrt, cotangent=seed)
-
-        return lambda arrays, cotangent=None: compiled(dict(arrays), cotangent)
-
-    def jvp(self, function: Call, arrays: Mapping[str, Any], tangents: Mapping[str, Any]) -> Any:
-        def along(given: Mapping[str, Any], moved: Mapping[str, Any]) -> Any:
-            # tf.function hands a mapping back in another order.
-            ordered = {name: given[name] for name in arrays}
-            return TensorFlowAdapter.jvp(self, function, ordered, {name: moved[name] for name in tangents})
-
-        return tf.function(along, jit_compile=True, autograph=False)(dict(arrays), dict(tangents))
-
-    def hvp(
-        self,
-        function: Call,
-        arrays: Mapping[str, Any],
-        tangents: Mapping[str, Any],
-        *,
-        cotangent: Any = None,
-    ) -> Mapping[str, Any]:
-        def curved(given: Mapping[str, Any], moved: Mapping[str, Any], seed: Any) -> Any:
-            ordered = {name: given[name] for name in arrays}
-            directions = {name: moved[name] for name in tangents}
-            return TensorFlowAdapter.hvp(self, function, ordered, directions, cotangent=seed)
-
-        compiled = tf.function(curved, jit_compile=True, autograph=False)
-        found: Mapping[str, Any] = compiled(dict(arrays), dict(tangents), cotangent)
-        return found
+    def __init__(self) -> None:
+        if not tf.config.list_physical_devices("GPU"):
+            raise Unavailable("no GPU is available to TensorFlow")

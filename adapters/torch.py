@@ -1,12 +1,10 @@
-"""PyTorch: torch.nn.functional as its users call it; eager, compiled, and on CUDA."""
+"""PyTorch: torch.nn.functional as its users call it; eager, compiled, and on other devices."""
 
 from __future__ import annotations
 
-import os
-import shutil
-from collections.abc import Callable, Hashable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, ClassVar
 
 import ml_dtypes
 import numpy as np
@@ -15,8 +13,8 @@ import torch.nn.functional as F
 
 from lossproof import Call, Unavailable, Unsupported
 
-from ._compiled import Compiled
 from ._pspnet import PspnetTotalLoss
+from ._torch_modes import MODES, Compile
 
 # How PyTorch says that a custom Function, or an operator, has no derivative of this kind.
 _GAPS = ("setup_context", "once_differentiable", "jvp", "forward AD", "double backward", "not implemented")
@@ -40,6 +38,7 @@ class TorchAdapter(PspnetTotalLoss):
     backend = "torch"
     version = torch.__version__
     device = "cpu"
+    modes = MODES
 
     def from_numpy(self, array: Any) -> torch.Tensor:
         if min(array.strides, default=0) < 0:
@@ -222,45 +221,11 @@ class TorchAdapter(PspnetTotalLoss):
         return pred_masks.gather(-1, index)[..., 0]
 
 
-class TorchCompileAdapter(Compiled, TorchAdapter):
-    """The same functions under torch.compile with its default backend, one graph per call.
-
-    Every call is compiled for its shapes and strides, unless the last one had the same: past its
-    recompilation limit torch.compile would fall back to eager silently.
-    """
+class TorchCompileAdapter(Compile, TorchAdapter):
+    """The mode ``compile`` by the name it had first, and with what breaks a graph in graphs of its own."""
 
     name = "torch-compile"
-
-    def __init__(self) -> None:
-        if not any(map(shutil.which, (os.environ.get("CXX", "g++"), "g++", "clang++"))):
-            raise Unavailable("torch.compile needs a C++ compiler")
-
-    # The next step forgets what the last has compiled.
-    STEPS_KEPT = 1
-
-    def signature(self, arrays: Mapping[str, Any]) -> Hashable:
-        return tuple((name, a.dtype, a.shape, a.stride()) for name, a in arrays.items())
-
-    def step(self, function: Call, wrt: tuple[str, ...]) -> Callable[..., Any]:
-        torch.compiler.reset()
-        compiled: Any = torch.compile(function, dynamic=False)
-        if not wrt:
-            return lambda arrays: compiled(*arrays.values())
-        eager = TorchAdapter.value_and_gradients
-        return lambda arrays, cotangent=None: eager(self, compiled, arrays, wrt, cotangent=cotangent)
-
-    def jvp(self, function: Call, arrays: Mapping[str, Any], tangents: Mapping[str, Any]) -> Any:
-        raise Unsupported("forward mode is not compiled here; the adapter torch runs it eagerly")
-
-    def hvp(
-        self,
-        function: Call,
-        arrays: Mapping[str, Any],
-        tangents: Mapping[str, Any],
-        *,
-        cotangent: Any = None,
-    ) -> Mapping[str, Any]:
-        raise Unsupported("torch.compile has no double backward")
+    options: ClassVar[Mapping[str, Any]] = {"dynamic": False}
 
 
 class TorchCudaAdapter(TorchAdapter):
@@ -276,3 +241,33 @@ class TorchCudaAdapter(TorchAdapter):
 
     def synchronize(self) -> None:
         torch.cuda.synchronize()
+
+
+class TorchMpsAdapter(TorchAdapter):
+    """Eager PyTorch on Apple's GPU, which has no float64."""
+
+    name = "torch-mps"
+    device = "mps"
+    dtypes = ("float32", "float16", "bfloat16")
+
+    def __init__(self) -> None:
+        if not torch.backends.mps.is_available():
+            raise Unavailable("no MPS device is available to PyTorch")
+
+    def synchronize(self) -> None:
+        torch.mps.synchronize()
+
+
+class TorchXpuAdapter(TorchAdapter):
+    """Eager PyTorch on the first Intel GPU."""
+
+    name = "torch-xpu"
+    device = "xpu"
+
+    def __init__(self) -> None:
+        if not torch.xpu.is_available():
+            raise Unavailable("no XPU device is available to PyTorch")
+        self.device_name = torch.xpu.get_device_name()
+
+    def synchronize(self) -> None:
+        torch.xpu.synchronize()

@@ -18,12 +18,23 @@ from lossproof.isolation.load import load_adapter
 from lossproof.isolation.remote import RemoteAdapter
 from lossproof.registry.deviations import Deviation, load_deviations
 from lossproof.registry.find import BUILTIN
+from lossproof.registry.modes import KNOWN, joined, split
 from lossproof.repro.script import reproduce
 from tests.reproduction import run_script
 
 # The line of an output that is not as defined, in a long or a short script.
 WRONG = re.compile(r"^\S+: (fail|error|below|crash|WRONG)", re.M)
 CASES = {case.id: case for case in load_cases()}
+
+
+# What needs a device that a test machine may lack.
+DEVICES = {"torch-cuda", "torch-mps", "torch-xpu", "jax-gpu", "jax-tpu", "tensorflow-gpu"}
+
+
+def _names(deviation: Deviation, here: list[str]) -> list[str]:
+    """The adapters that a deviation is of: those of its file, or those that it lists, modes among them."""
+    every = [*here, *(joined(name, mode) for name in here for mode in KNOWN.get(name, ()))]
+    return [name for name in every if deviation.is_of(name)] if deviation.adapters else here
 
 
 def recorded() -> list[tuple[str, Deviation]]:
@@ -34,9 +45,10 @@ def recorded() -> list[tuple[str, Deviation]]:
         here = [name for name, row in BUILTIN.items() if row.module == f"lossproof.adapters.{stem}"]
         for deviation in load_deviations(path):
             # The adapters that are not built in are called like their frameworks.
-            for name in deviation.adapters or here or [stem]:
-                requires = BUILTIN[name].requires if name in BUILTIN else name
-                if importlib.util.find_spec(requires) and name != "torch-cuda":
+            for name in _names(deviation, here or [stem]):
+                plain = split(name)[0]
+                requires = BUILTIN[plain].requires if plain in BUILTIN else plain
+                if importlib.util.find_spec(requires) and plain not in DEVICES:
                     pairs.append((name, deviation))
     return pairs
 

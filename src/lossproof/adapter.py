@@ -50,6 +50,20 @@ class Adapter:
     dtypes: ClassVar[tuple[str, ...]] = ALL_DTYPES
     """The floating-point dtypes that the backend supports."""
 
+    modes: ClassVar[Mapping[str, type[Adapter]]] = {}
+    """The transformations that every call can be put through, by name: classes that are mixed in before
+    this one (``lossproof.registry.modes``)."""
+
+    mode: ClassVar[str] = ""
+    """The one that every call is put through, if any."""
+
+    untransformed: ClassVar[type[Adapter] | None] = None
+    """The class without it."""
+
+    mixed: ClassVar[bool] = False
+    """Whether calls are those of automatic mixed precision, whose values for float16 and bfloat16 may be
+    float32."""
+
     version: str = "unknown"
     """The framework's version."""
 

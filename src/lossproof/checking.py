@@ -19,6 +19,7 @@ from lossproof.engine.record import Record
 from lossproof.errors import LossproofError, Unsupported
 from lossproof.isolation.load import load_adapter
 from lossproof.registry.deviations import Deviations
+from lossproof.registry.modes import class_under, lacking, split
 
 MAX_LISTED = 10
 _NO_DEVIATIONS = Deviations([], "", "", "")
@@ -30,6 +31,7 @@ def check(
     *,
     framework: str = "numpy",
     gradient: Callable[..., Any] | None = None,
+    modes: Sequence[str] = (),
     dtypes: Sequence[str] = (),
     cases: Sequence[str] = ("*",),
     skip: Sequence[str] = (),
@@ -51,6 +53,9 @@ def check(
         gradient: the backward pass where the framework does not differentiate ``function``;
             ``gradient(cotangent, *arrays, **parameters)`` returns the gradient, or a tuple of them
             in the order of the differentiable arrays.
+        modes: run it under these transformations of the framework, too (``vmap``, ``compile``): each puts
+            the function and what the framework makes of its gradients through itself; docs/modes.md
+            lists them. Cases for which one has no rule are left out.
         dtypes: only these; by default all that the framework has.
         cases: patterns of the cases to run, ``softmax/limits/*`` or ``range/*``.
         skip: patterns of cases to leave out.
@@ -63,25 +68,33 @@ def check(
     Raises:
         AssertionError: an output is wrong; the message names case, clause, worst element,
             expected, actual and allowed error, and ULPs.
-        LossproofError: an unknown name, a framework that is missing, or no case left to run.
+        LossproofError: an unknown name, a framework that is missing, a mode that it has not or that is
+            to be combined with ``gradient``, or no case left to run.
     """
     require("function", name, FUNCTIONS)
     adapter = adapter_of(function, name, framework, gradient)
+    under_modes = [_under(adapter, framework, mode, gradient) for mode in dict.fromkeys(modes)]
     chosen = [
         case
         for case in select_cases([], [name], thorough or tuple(cases) != ("*",))
         if (case.level == "required" or recommended) and _matches(case, cases) and not _matches(case, skip)
     ]
-    records = [
-        record
-        for case in chosen
-        for dtype in case.dtypes
-        if not dtypes or dtype in dtypes
-        for record in _run(adapter, case, dtype)
-        if record.verdict is not Verdict.UNSUPPORTED
-    ]
-    if not records:
-        raise LossproofError(f"check of {name}: no case is left to run; see dtypes, cases and skip")
+    records = []
+    for one in (adapter, *under_modes):
+        every = [
+            record
+            for case in chosen
+            for dtype in case.dtypes
+            if not dtypes or dtype in dtypes
+            for record in _run(one, case, dtype)
+        ]
+        judged = [record for record in every if record.verdict is not Verdict.UNSUPPORTED]
+        if not judged:
+            under = f" under {one.mode}: {every[0].message}" if one.mode and every else ""
+            raise LossproofError(
+                f"check of {name}: no case is left to run{under or '; see dtypes, cases and skip'}"
+            )
+        records += judged
     wrong = [r for r in records if r.verdict in FAILURES or (recommended and r.verdict is Verdict.BELOW)]
     if wrong:
         raise AssertionError(_report(name, wrong, len(records), chosen))
@@ -103,7 +116,11 @@ def _report(name: str, wrong: Sequence[Record], judged: int, cases: Sequence[Cas
     why = {case.id: case.why for case in cases}
     lines = [f"{name}: {len(wrong)} of {judged} outputs are wrong"]
     for record in wrong[:MAX_LISTED]:
-        lines.append(f"  {record.case} {record.dtype} {record.output} ({record.clause}): {why[record.case]}")
+        mode = split(record.adapter)[1]
+        under = f" under {mode}" if mode else ""
+        lines.append(
+            f"  {record.case} {record.dtype} {record.output}{under} ({record.clause}): {why[record.case]}"
+        )
         lines.append(f"    {record.verdict}: {record.message}")
     if len(wrong) > MAX_LISTED:
         lines.append(f"  and {len(wrong) - MAX_LISTED} more")
@@ -146,6 +163,22 @@ def adapter_of(
         members["jvp"], members["hvp"] = Adapter.jvp, Adapter.hvp
     checked: type[Adapter] = type("Checked", (base,), members)
     return checked()
+
+
+def _under(adapter: Adapter, framework: str, mode: str, gradient: Callable[..., Any] | None) -> Adapter:
+    """The adapter of a function whose calls go through a mode of its framework."""
+    why = lacking(type(adapter), mode)
+    if why is not None:
+        raise LossproofError(f"framework {framework!r}: {why}")
+    if gradient is not None:
+        raise LossproofError(
+            f"mode {mode!r} transforms what the framework differentiates, and gradient is called as it "
+            "stands: leave out one of them"
+        )
+    loaded = load_adapter(class_under(type(adapter), mode))
+    if loaded.adapter is None:
+        raise LossproofError(f"mode {mode!r} cannot run: {loaded.info.skipped}")
+    return loaded.adapter
 
 
 def _accepted(function: Callable[..., Any], definition: Function) -> set[str]:

@@ -24,6 +24,7 @@ def run(
     cases: Reference | Iterable[Reference] = (),
     functions: str | Iterable[str] = (),
     dtypes: str | Iterable[str] = (),
+    modes: str | Iterable[str] = (),
     thorough: bool = False,
     isolate: bool | None = None,
     python: Reference | None = None,
@@ -41,6 +42,8 @@ def run(
         functions: only cases of this function, or of these.
         dtypes: only this dtype (``float64``, ``float32``, ``float16``, ``bfloat16``), or these;
             without one, all that each case lists.
+        modes: run under this transformation of the framework (``vmap``, ``compile``), or each of these,
+            instead of as it is; docs/modes.md lists them.
         thorough: run the long and the redundant cases, too, which the quick set leaves out; a case, topic
             or file that is named is run all the same.
         isolate: run each adapter in a process of its own, so that a crash or a hang costs one case; by
@@ -54,7 +57,7 @@ def run(
         too large for that on disk.
 
     Raises:
-        LossproofError: an unknown adapter, case, function or dtype, an adapter that fails to load, two
+        LossproofError: an unknown adapter, case, function, dtype or mode, an adapter that fails to load, two
             of one name, a malformed file (``InputError``, with file and line), or no case left to run.
     """
     interpreter = None if python is None else os.fspath(python)
@@ -66,6 +69,7 @@ def run(
         [_text(one) for one in _several(cases)],
         _several(functions),
         _several(dtypes),
+        modes=_several(modes),
         thorough=thorough,
         isolate=True if interpreter is not None else isolate,
         timeout=timeout,

@@ -12,6 +12,7 @@ from msgspec import structs
 from lossproof.adapter import Adapter
 from lossproof.case.model import Case
 from lossproof.case.select import Selection, select_pairs
+from lossproof.core.text import require
 from lossproof.engine.record import Record
 from lossproof.engine.runner import jobs as pairs_of
 from lossproof.errors import LossproofError
@@ -21,6 +22,7 @@ from lossproof.isolation.remote import RemoteAdapter
 from lossproof.registry.choice import Choice
 from lossproof.registry.find import available_names
 from lossproof.registry.loaded import Loaded
+from lossproof.registry.modes import joined, known_modes
 from lossproof.results.file import cases_set
 from lossproof.results.journal import Journal
 
@@ -37,6 +39,8 @@ class Session:
         cases: files, folders, ids or beginnings of ids; all of lossproof's own if there is none.
         functions: only their cases, if there is any.
         dtypes: only these, if there is any.
+        modes: transformations of their frameworks under which the adapters run instead of as they are, each
+            adapter under each; one that has not the mode is skipped.
         thorough: run cases that are marked as thorough, too.
         isolate: run Python adapters in processes of their own; by default those that are not built in.
         timeout: seconds that a process of its own may take to start, and for each call.
@@ -55,12 +59,17 @@ class Session:
         functions: Sequence[str] = (),
         dtypes: Sequence[str] = (),
         *,
+        modes: Sequence[str] = (),
         thorough: bool = False,
         isolate: bool | None = None,
         timeout: float = CASE_TIMEOUT,
         jobs: int = 1,
         loading: Callable[[int, int], None] = lambda done, total: None,
     ) -> None:
+        if not adapters:
+            # Those that are asked for may bring modes of their own.
+            for mode in modes:
+                require("mode", mode, known_modes())
         if not timeout > 0 or jobs < 1:
             raise LossproofError("timeout must be above 0 (seconds), jobs 1 or more (processes)")
         if isolate is False and jobs > 1:
@@ -74,10 +83,14 @@ class Session:
         self.jobs = jobs
         self.asked = bool(adapters)
         self.pairs = self.cases.pairs(dtypes)
-        chosen = adapters or [Choice(name) for name in available_names()]
+        chosen = [
+            (choice, mode)
+            for choice in adapters or [Choice(name) for name in available_names()]
+            for mode in modes or [""]
+        ]
         loaded: dict[str, Loaded] = {}
-        for number, choice in enumerate(chosen, 1):
-            one = _load(choice, True if jobs > 1 else isolate, timeout)
+        for number, (choice, mode) in enumerate(chosen, 1):
+            one = _load(choice, mode, True if jobs > 1 else isolate, timeout)
             if one.info.name in loaded:
                 raise LossproofError(f"two adapters are called {one.info.name!r}; rename one")
             if self.whole:
@@ -129,14 +142,17 @@ class Session:
             _end(loaded)
 
 
-def _load(choice: Choice | Adapter | type[Adapter], isolate: bool | None, timeout: float) -> Loaded:
+def _load(
+    choice: Choice | Adapter | type[Adapter], mode: str, isolate: bool | None, timeout: float
+) -> Loaded:
     if not isinstance(choice, Choice):
-        return load_adapter(choice, isolate=bool(isolate))
+        return load_adapter(choice, mode=mode, isolate=bool(isolate))
     apart = runs_apart(choice.reference, isolate)
-    loaded = load_adapter(choice.reference, isolate=apart, python=choice.python, timeout=timeout)
-    if choice.reference == loaded.info.name:
+    loaded = load_adapter(choice.reference, mode=mode, isolate=apart, python=choice.python, timeout=timeout)
+    reference = joined(choice.reference, mode)
+    if reference == loaded.info.name:
         return loaded
-    return replace(loaded, info=structs.replace(loaded.info, reference=choice.reference))
+    return replace(loaded, info=structs.replace(loaded.info, reference=reference))
 
 
 def _end(loaded: Loaded) -> None:

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from lossproof.core.text import shortened
 from lossproof.errors import LossproofError
 from lossproof.registry.choice import Choice
+from lossproof.registry.modes import known_modes
 
 N = TypeVar("N", int, float)
 
@@ -48,6 +49,15 @@ def add_adapters(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--python", action=_SetPython, metavar="PATH",
         help="interpreter of the virtual environment in which the --adapter before it runs",
+    )  # fmt: skip
+
+
+def add_modes(parser: argparse.ArgumentParser) -> None:
+    """``--mode M``, any number of times."""
+    parser.add_argument(
+        "--mode", "-m", action="append", default=[], metavar="M",
+        help="run each adapter under this transformation of its framework instead of as it is: "
+        f"{', '.join(known_modes())} (may be repeated; one adapter alone: -a ADAPTER+MODE)",
     )  # fmt: skip
 
 

@@ -22,7 +22,7 @@ def complete(parser: argparse.ArgumentParser) -> None:
 
     def offer(prefix: str, action: argparse.Action, **rest: Any) -> Iterable[str]:
         named = names(action.dest, prefix)
-        if action.dest in ("function", "dtype", "needs"):
+        if action.dest in ("function", "dtype", "needs", "mode"):
             return named
         return [*named, *files(prefix=prefix, action=action, **rest)]
 
@@ -45,6 +45,10 @@ def names(argument: str, prefix: str) -> list[str]:
         from lossproof.case.needs import FLAGS
 
         return list(FLAGS)
+    if argument == "mode":
+        from lossproof.registry.modes import known_modes
+
+        return known_modes()
     if argument == "adapter":
         from lossproof.registry.find import available_names
 

@@ -17,6 +17,7 @@ from lossproof.cli.arguments import (
     add_dtypes,
     add_functions,
     add_isolation,
+    add_modes,
     add_thorough,
     path,
     processes,
@@ -42,6 +43,7 @@ DESCRIPTION = (
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_cases(parser)
     add_adapters(parser)
+    add_modes(parser)
     add_functions(parser)
     add_dtypes(parser)
     add_thorough(parser)
@@ -95,7 +97,8 @@ def main(options: argparse.Namespace) -> int:
     start = time.perf_counter()
     with progress("loading adapters", options.quiet) as update:
         session = Session(
-            options.adapter, options.cases, options.function, options.dtype, thorough=options.thorough,
+            options.adapter, options.cases, options.function, options.dtype,
+            modes=options.mode, thorough=options.thorough,
             isolate=options.isolate, timeout=options.timeout, jobs=options.jobs, loading=update,
         )  # fmt: skip
     with session:

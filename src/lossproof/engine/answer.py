@@ -123,7 +123,8 @@ def second_backward(adapter: Adapter, bind: Callable[[], Bound], wrt: tuple[str,
 
 def _ask_value(adapter: Adapter, prepare: Prepare, answer: Answer) -> None:
     try:
-        answer.outputs = _visit(adapter, prepare(), (), False).outputs
+        alone = _visit(adapter, prepare(), (), False)
+        answer.outputs, answer.touched = alone.outputs, alone.touched
         del answer.raised["value"]
     except Exception as error:
         answer.raised["value"] = own(error)

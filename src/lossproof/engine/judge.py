@@ -24,8 +24,13 @@ from lossproof.registry.deviations import Deviation, Deviations
 MAX_SHOWN = 12
 
 
-def judge(case: Case, dtype: str, answer: Answer, outputs: Iterable[str] = ()) -> dict[str, Judged]:
-    """Verdict, variant's name and comparison for each output of a case, or some; deviations aside."""
+def judge(
+    case: Case, dtype: str, answer: Answer, outputs: Iterable[str] = (), mixed: bool = False
+) -> dict[str, Judged]:
+    """Verdict, variant's name and comparison for each output of a case, or some; deviations aside.
+
+    ``mixed`` says that the call was one of automatic mixed precision.
+    """
     assert case.expected is not None
     return judge_outputs(
         answer,
@@ -36,6 +41,7 @@ def judge(case: Case, dtype: str, answer: Answer, outputs: Iterable[str] = ()) -
         variants=case.variants,
         choices=case.choices,
         widens=case.function.widens,
+        mixed=mixed,
     )
 
 
@@ -123,10 +129,11 @@ def answered(
 ) -> tuple[Answer, list[Record]]:
     """Run one case in one dtype: what the adapter gives, and what ``run_case`` makes of it."""
     answer = ask_proven(adapter, case, dtype, twice=laws.sampled(case, dtype))
-    judged = judge(case, dtype, answer)
+    mixed = bool(adapter.mixed)
+    judged = judge(case, dtype, answer, mixed=mixed)
     found = records(case, dtype, name, answer, deviations, judged)
     rulings = laws.rulings(
-        adapter, case, dtype, answer, judged, lambda other: _judge_again(case, dtype, other)
+        adapter, case, dtype, answer, judged, lambda other: _judge_again(case, dtype, other, mixed)
     )
     for law, verdict, message in rulings:
         deviation = deviations.find(case.id, dtype, law)
@@ -140,9 +147,9 @@ def answered(
     return answer, found
 
 
-def _judge_again(case: Case, dtype: str, answer: Answer) -> dict[str, Judged]:
+def _judge_again(case: Case, dtype: str, answer: Answer, mixed: bool) -> dict[str, Judged]:
     """The verdicts on the outputs that an answer is about."""
-    return judge(case, dtype, answer, [*answer.outputs, *answer.raised])
+    return judge(case, dtype, answer, [*answer.outputs, *answer.raised], mixed)
 
 
 def _link(deviation: Deviation | None) -> str | None:

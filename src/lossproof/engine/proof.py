@@ -62,11 +62,12 @@ def valid(case: Case) -> Case:
 def _ask(adapter: Adapter, case: Case, dtype: str) -> str | None:
     assert case.expected is not None
     shape = case.expected["value"].shape
-    return lacking(adapter, lambda: prepare(adapter, valid(case), dtype), shape, value_dtypes(case, dtype))
+    dtypes = value_dtypes(case, dtype, bool(adapter.mixed))
+    return lacking(adapter, lambda: prepare(adapter, valid(case), dtype), shape, dtypes)
 
 
-def value_dtypes(case: Case, dtype: str) -> tuple[str, ...]:
+def value_dtypes(case: Case, dtype: str, mixed: bool = False) -> tuple[str, ...]:
     """The dtypes that the value of a call in a dtype may have; none where it is integers."""
     if case.function.integer_result or dtype not in FLOAT_TYPES:
         return ()
-    return (dtype, "float32") if case.function.widens and dtype in HALF_TYPES else (dtype,)
+    return (dtype, "float32") if (mixed or case.function.widens) and dtype in HALF_TYPES else (dtype,)

@@ -39,6 +39,7 @@ def judge_outputs(
     variants: Sequence[Variant] = (),
     choices: Sequence[DocumentedChoice] = (),
     widens: bool = False,
+    mixed: bool = False,
 ) -> dict[str, Judged]:
     """Judge all outputs of an answer, deviations aside.
 
@@ -54,18 +55,24 @@ def judge_outputs(
         variants: what else is permitted, output by output.
         choices: what else is permitted as a whole.
         widens: whether the function may give its value in float32 where ``dtype`` is narrower.
+        mixed: whether the call is one of automatic mixed precision, where any value may be float32 and is
+            then judged as such.
     """
+    plain = dict.fromkeys(expected, dtype)
+    if mixed and dtype in HALF_TYPES and str(getattr(answer.outputs.get("value"), "dtype", "")) == "float32":
+        plain |= {"value": "float32"}
     judged = {
         output: judge_output(
-            answer, output, due, tolerances.get(output), dtype=dtype, level=level, variants=variants
+            answer, output, due, tolerances.get(output), dtype=plain[output], level=level, variants=variants
         )
         for output, due in expected.items()
     }
     if all(verdict in _SETTLED for verdict, _, _ in judged.values()):
         return judged
     for choice in choices:
-        if dtype in choice.dtypes:
-            met = _met(answer, judged, choice.expected, choice.tolerances, dict.fromkeys(expected, dtype))
+        # A choice that is not made in a dtype, for its range, is made where the dtype is float32 inside.
+        if dtype in choice.dtypes or plain.get("value") in choice.dtypes:
+            met = _met(answer, judged, choice.expected, choice.tolerances, plain)
             if met is not None:
                 return _chosen(judged, met, choice.name)
     if widens and dtype in HALF_TYPES:

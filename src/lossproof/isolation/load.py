@@ -13,6 +13,7 @@ from lossproof.isolation.system import words as command_words
 from lossproof.registry.deviations import Deviation, Deviations, load_deviations
 from lossproof.registry.find import BUILTIN, adopt, available_names, file_and_class, find_adapter
 from lossproof.registry.loaded import AdapterInfo, Loaded, skipped
+from lossproof.registry.modes import joined, split
 from lossproof.registry.sources import digest_of
 
 # Seconds that a call may take in a process of its own, unless told otherwise.
@@ -22,6 +23,7 @@ CASE_TIMEOUT = 60.0
 def load_adapter(
     reference: str | Adapter | type[Adapter],
     *,
+    mode: str = "",
     isolate: bool = False,
     python: str | None = None,
     timeout: float = CASE_TIMEOUT,
@@ -33,6 +35,8 @@ def load_adapter(
             speaks JSON lines (spec/protocol.md): several words, or the path of an executable file. A
             name is a name even where a file is called so; ``./torch`` is the file. An adapter or its
             class stands for itself.
+        mode: a transformation of its framework that every call is put through, as ``vmap`` in
+            ``torch+vmap``.
         isolate: run a Python adapter in a process of its own; commands always are.
         python: the interpreter of that process, of another environment perhaps.
         timeout: seconds that a process of its own may take to start, and for each call.
@@ -47,8 +51,14 @@ def load_adapter(
                 "an adapter object runs in this process; for a process of its own "
                 "(isolate, jobs, python) give 'path/to/file.py' or 'package.module:Class'"
             )
-        return adopt(reference)
+        return adopt(reference, mode)
     command = _command(reference)
+    if command is not None and mode:
+        raise LossproofError(
+            f"adapter {reference!r} is a command, whose framework is out of reach of mode {mode!r}; "
+            "modes are for Python adapters"
+        )
+    reference = joined(reference, mode)
     if command is not None:
         if python is not None:
             raise LossproofError(
@@ -63,7 +73,7 @@ def load_adapter(
 
 def runs_apart(reference: str, isolate: bool | None) -> bool:
     """Whether a Python adapter runs in a process of its own: as asked, or else if it is not built in."""
-    return reference not in BUILTIN if isolate is None else isolate
+    return split(reference)[0] not in BUILTIN if isolate is None else isolate
 
 
 def is_command(reference: str) -> bool:
@@ -73,10 +83,9 @@ def is_command(reference: str) -> bool:
 
 def _command(reference: str) -> list[str] | None:
     """The words of a reference that is a command: several words, or the path of an executable."""
-    file = file_and_class(reference)[0]
-    if reference in available_names() or (
-        file.endswith(".py") and (os.path.isfile(file) or " " not in reference)
-    ):
+    bare = split(reference)[0]
+    file = file_and_class(bare)[0]
+    if bare in available_names() or (file.endswith(".py") and (os.path.isfile(file) or " " not in bare)):
         return None
     try:
         words = command_words(reference)

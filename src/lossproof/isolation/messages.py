@@ -123,6 +123,9 @@ class Started(_Introduction, AnswerToStart, frozen=True, kw_only=True):
     """Which of them it can give."""
     keeps_graph: bool = False
     """Whether a second backward pass can be asked for."""
+    mixed: bool = False
+    """Whether calls are those of automatic mixed precision, whose values for float16 and bfloat16 may be
+    float32."""
     deviations: tuple[Deviation, ...] = ()
     sources: str = ""
     """Any text that changes with the adapter's own code, by which a resumed run tells whether it did."""
@@ -136,6 +139,7 @@ class Skipped(_Introduction, AnswerToStart, frozen=True, kw_only=True):
     encoding: ClassVar[str] = "any"
     derivatives: ClassVar[tuple[str, ...]] = ()
     keeps_graph: ClassVar[bool] = False
+    mixed: ClassVar[bool] = False
     deviations: ClassVar[tuple[Deviation, ...]] = ()
     sources: ClassVar[str] = ""
     skipped: str

@@ -66,6 +66,7 @@ class RemoteAdapter(Adapter):
             raise NotStarted(f"adapter {self.label!r} did not start: {fault}") from None
         self.version, self.device = self.start.version, self.start.device
         self.dtypes = self.start.dtypes  # type: ignore[misc]
+        self.mixed = self.start.mixed  # type: ignore[misc]
 
     def _start(self) -> Started | Skipped:
         process = LineProcess(self.command, _STOP)

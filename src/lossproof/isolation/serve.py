@@ -109,6 +109,7 @@ def _introduce(loaded: Loaded) -> Started | Skipped:
         functions=tuple(name for name in FUNCTIONS if getattr(adapter, name, None) is not None),
         keeps_graph=type(adapter).backward_twice is not Adapter.backward_twice,
         derivatives=("jvp", "hvp"),  # an adapter that defines none says so call by call
+        mixed=bool(adapter.mixed),
         deviations=tuple(loaded.deviations.entries),
         sources=loaded.sources,
     )  # fmt: skip

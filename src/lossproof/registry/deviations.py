@@ -44,6 +44,8 @@ class Where(Form, frozen=True):
 class Recorded(Form, frozen=True, kw_only=True):
     """One behaviour, as a file lists it; empty ``adapters`` or ``devices`` mean all of the file's.
 
+    ``adapters`` are names or patterns of names, ``torch+autocast-*`` for two modes of one.
+
     A ``sporadic`` one (memory read out of bounds, say) does not show every time.
     """
 
@@ -58,6 +60,10 @@ class Recorded(Form, frozen=True, kw_only=True):
     devices: Names = ()
     sporadic: bool = False
     where: tuple[Where, ...]
+
+    def is_of(self, adapter: str) -> bool:
+        """Whether it lists an adapter of this name."""
+        return any(fnmatch.fnmatchcase(adapter, pattern) for pattern in self.adapters)
 
 
 class Deviation(Recorded, frozen=True, kw_only=True):
@@ -121,7 +127,7 @@ class Deviations:
         self.entries = [
             deviation
             for deviation in deviations
-            if (not deviation.adapters or adapter in deviation.adapters)
+            if (not deviation.adapters or deviation.is_of(adapter))
             and (not deviation.devices or device.split(":")[0] in deviation.devices)
             and _in_range(version, deviation.versions)
         ]

@@ -25,6 +25,7 @@ from lossproof.core.text import suggest
 from lossproof.errors import LossproofError, Unavailable
 from lossproof.registry.deviations import Deviation, Deviations, load_deviations
 from lossproof.registry.loaded import AdapterInfo, Loaded, skipped
+from lossproof.registry.modes import joined, known_modes, lacking, split, under
 from lossproof.registry.sources import sources_digest
 
 
@@ -53,12 +54,19 @@ BUILTIN = {
     "torch": Builtin("lossproof.adapters.torch", "TorchAdapter", "torch", "torch"),
     "torch-compile": Builtin("lossproof.adapters.torch", "TorchCompileAdapter", "torch", "torch"),
     "torch-cuda": Builtin("lossproof.adapters.torch", "TorchCudaAdapter", "torch", "torch"),
+    "torch-mps": Builtin("lossproof.adapters.torch", "TorchMpsAdapter", "torch", "torch"),
+    "torch-xpu": Builtin("lossproof.adapters.torch", "TorchXpuAdapter", "torch", "torch"),
     "tensorflow": Builtin("lossproof.adapters.tensorflow", "TensorFlowAdapter", "tensorflow", "tensorflow"),
     "tensorflow-xla": Builtin(
         "lossproof.adapters.tensorflow", "TensorFlowXlaAdapter", "tensorflow", "tensorflow"
     ),
+    "tensorflow-gpu": Builtin(
+        "lossproof.adapters.tensorflow", "TensorFlowGpuAdapter", "tensorflow", "tensorflow"
+    ),
     "keras": Builtin("lossproof.adapters.keras", "KerasAdapter", "keras", "tensorflow", "tensorflow"),
     "jax": Builtin("lossproof.adapters.jax", "JaxAdapter", "jax", "jax"),
+    "jax-gpu": Builtin("lossproof.adapters.jax", "JaxGpuAdapter", "jax", "jax"),
+    "jax-tpu": Builtin("lossproof.adapters.jax", "JaxTpuAdapter", "jax", "jax"),
     "optax": Builtin("lossproof.adapters.optax", "OptaxAdapter", "optax", "jax"),
 }
 
@@ -96,16 +104,18 @@ def find_adapter(reference: str) -> Loaded:
     """Load a Python adapter into this process.
 
     Args:
-        reference: a name, ``path/to/file.py[:Class]`` or ``package.module:Class``.
+        reference: a name, ``path/to/file.py[:Class]`` or ``package.module:Class``, each maybe with the
+            ``+mode`` behind it that its calls are put through.
 
     Raises:
-        LossproofError: there is no such adapter, or its file fails to import.
+        LossproofError: there is no such adapter or mode, or its file fails to import.
     """
+    asked, (reference, mode) = reference, split(reference)
     if reference in BUILTIN:
-        return _load_builtin(reference)
+        return _load_builtin(reference, mode)
     points = registered()
     if reference in points:
-        return _load_entry_point(reference, points[reference])
+        return _load_entry_point(reference, points[reference], mode)
     path_text, class_name = file_and_class(reference)
     guest = Guest()
     if path_text.endswith(".py"):
@@ -113,15 +123,15 @@ def find_adapter(reference: str) -> Loaded:
     elif class_name:
         module = _import_module(path_text, reference, guest)
     else:
-        file = f"; for the file of this name write ./{reference}" if os.path.isfile(reference) else ""
+        file = f"; for the file of this name write ./{asked}" if os.path.isfile(asked) else ""
         raise LossproofError(
             f"unknown adapter {reference!r}{suggest(reference, available_names())}{file}; there are "
             f"{', '.join(available_names())}, or give path/to/file.py, package.module:Class or a command"
         )
-    return _made(_pick_class(module, class_name, reference), guest)
+    return _made(_pick_class(module, class_name, reference), guest, mode)
 
 
-def _load_entry_point(name: str, value: str) -> Loaded:
+def _load_entry_point(name: str, value: str, mode: str) -> Loaded:
     module, _, class_name = value.partition(":")
     guest = Guest()
     try:
@@ -132,9 +142,9 @@ def _load_entry_point(name: str, value: str) -> Loaded:
             raise LossproofError(f"adapter {name!r}: its package lacks {cause.name}") from None
         absent = _framework_missing(cause, module)
         if absent is not None:
-            return skipped(name, name, f"{absent} is not installed")
+            return skipped(joined(name, mode), name, f"{absent} is not installed")
         raise _fails_to_import(name, module, error) from None
-    return _made(_pick_class(imported, class_name, name), guest)
+    return _made(_pick_class(imported, class_name, name), guest, mode)
 
 
 def _framework_missing(error: BaseException | None, module: str) -> str | None:
@@ -153,17 +163,17 @@ def _framework_missing(error: BaseException | None, module: str) -> str | None:
     return error.name if own else None
 
 
-def _load_builtin(name: str) -> Loaded:
+def _load_builtin(name: str, mode: str) -> Loaded:
     builtin = BUILTIN[name]
     if builtin.missing is not None:
-        return skipped(name, builtin.requires, builtin.missing)
+        return skipped(joined(name, mode), builtin.requires, builtin.missing)
     guest = Guest()
     try:
         module = guest.visit(lambda: importlib.import_module(builtin.module))
     except Exception as error:
         raise _fails_to_import(name, builtin.module, error) from None
     cls: type[Adapter] = getattr(module, builtin.cls)
-    return _made(cls, guest)
+    return _made(cls, guest, mode)
 
 
 def _fails_to_import(name: str, module: str, error: Exception) -> LossproofError:
@@ -229,22 +239,31 @@ def _pick_class(module: ModuleType, class_name: str, reference: str) -> type[Ada
     return classes[0]
 
 
-def adopt(given: Adapter | type[Adapter]) -> Loaded:
+def adopt(given: Adapter | type[Adapter], mode: str = "") -> Loaded:
     """An adapter, or a class whose constructor is called, with the deviations beside its module.
 
     Raises:
-        LossproofError: it is none, its constructor fails, or a file of deviations is malformed.
+        LossproofError: it is none, there is no such mode, its constructor fails, or a file of deviations is
+            malformed.
     """
-    return _made(given, Guest())
+    return _made(given, Guest(), mode)
 
 
-def _made(given: Adapter | type[Adapter], guest: Guest) -> Loaded:
+def _made(given: Adapter | type[Adapter], guest: Guest, mode: str = "") -> Loaded:
     cls = given if isinstance(given, type) else type(given)
     if not issubclass(cls, Adapter):
         raise LossproofError(
             f"{text_of(given, 60)} is no adapter: give a name, a file, or a lossproof.Adapter"
         )
     known = text_of(cls.name if isinstance(cls.name, str) and cls.name else cls.__name__, MAX_NAME)
+    if mode:
+        why = lacking(cls, mode)
+        if why is not None and mode not in known_modes():
+            raise LossproofError(f"adapter {known!r}: {why}")
+        known = joined(known, mode)
+        if why is not None:
+            return skipped(known, text_of(cls.backend or known, MAX_NAME), why)
+        given = under(given, mode)
     try:
         adapter = guest.visit(lambda: given() if isinstance(given, type) else given)
     except Unavailable as reason:
@@ -279,6 +298,7 @@ def _deviations_of(adapter: Adapter, info: AdapterInfo) -> Deviations:
     """The adapter's own deviations, and its bases' for the functions it inherits unchanged."""
     entries: list[Deviation] = []
     seen: set[str] = set()
+    mode = type(adapter).mode
     for cls in type(adapter).__mro__:
         file = getattr(sys.modules.get(cls.__module__), "__file__", None)
         if cls.__module__ in seen or not file or not issubclass(cls, Adapter):
@@ -292,7 +312,7 @@ def _deviations_of(adapter: Adapter, info: AdapterInfo) -> Deviations:
         for deviation in load_deviations(path):
             if own:
                 entries.append(deviation)
-            elif not deviation.adapters or cls.name in deviation.adapters:
+            elif not deviation.adapters or deviation.is_of(joined(cls.name, mode)):
                 entries += _inherited(deviation, adapter, cls)
     return Deviations(entries, info.name, info.version, info.device)
 

@@ -17,6 +17,7 @@ from lossproof.case.model import Case
 from lossproof.core.dtypes import FLOAT_TYPES, HALF_TYPES
 from lossproof.engine.proof import valid, value_dtypes
 from lossproof.isolation.remote import RemoteAdapter
+from lossproof.registry import modes
 from lossproof.repro import literal, loader
 from lossproof.repro.embed import Embedded, embed
 from lossproof.repro.pipe import PipeAdapter
@@ -45,8 +46,10 @@ def full_script(case: Case, adapter: Adapter, dtype: str) -> str:
         arguments = f"{list(adapter.command)!r}, {adapter.start.encoding!r}"
         needs = "the command"
     else:
-        cls: Any = type(adapter)
-        embedded = embed(cls, adapter.backend, _ROOTS)
+        cls: Any = adapter.untransformed or type(adapter)
+        # Of a class under a mode, the class itself; the script puts it under the mode again.
+        roots = (*_ROOTS, modes.__name__) if adapter.mode else _ROOTS
+        embedded = embed(cls, adapter.backend, roots)
         arguments = ""
         needs = "the framework"
     doc = literal.docstring(
@@ -56,7 +59,7 @@ def full_script(case: Case, adapter: Adapter, dtype: str) -> str:
         "is judged is in main(); below it are the sources of the adapter and of the comparison, with which "
         "lossproof judges, as they are.",
     )
-    main = textwrap.indent("\n".join(_main(case, embedded, arguments, dtype)), "    ")
+    main = textwrap.indent("\n".join(_main(case, adapter, embedded, arguments, dtype)), "    ")
     sources = "".join(
         f"    {name!r}: {literal.module_source(source)},\n" for name, source in embedded.sources.items()
     )
@@ -100,7 +103,7 @@ if __name__ == "__main__":
 """
 
 
-def _main(case: Case, embedded: Embedded, arguments: str, dtype: str) -> Iterator[str]:
+def _main(case: Case, adapter: Adapter, embedded: Embedded, arguments: str, dtype: str) -> Iterator[str]:
     assert case.expected is not None
     refusable = any(variant.raises for variant in case.variants)
     yield "import numpy as np"
@@ -117,7 +120,10 @@ def _main(case: Case, embedded: Embedded, arguments: str, dtype: str) -> Iterato
     yield ""
     yield "nan, inf = float('nan'), float('inf')"
     yield f"dtype = numpy_dtype({dtype!r})"
-    yield f"adapter = importlib.import_module({embedded.module!r}).{embedded.cls}({arguments})"
+    cls = f"importlib.import_module({embedded.module!r}).{embedded.cls}"
+    if adapter.mode:
+        cls = f"importlib.import_module({modes.__name__!r}).class_under({cls}, {adapter.mode!r})"
+    yield f"adapter = {cls}({arguments})"
     yield ""
     yield from _bind("bind", case, dtype)
     yield ""
@@ -134,8 +140,9 @@ def _main(case: Case, embedded: Embedded, arguments: str, dtype: str) -> Iterato
     yield "]"
     yield "choices = [  # and what is as a whole: another definition that the field documents"
     for choice in case.choices:
-        if dtype in choice.dtypes:
-            yield f"    DocumentedChoice({choice.name!r}, ({dtype!r},), {{"
+        dtypes = tuple(name for name in choice.dtypes if name == dtype or adapter.mixed)
+        if dtypes:
+            yield f"    DocumentedChoice({choice.name!r}, {dtypes!r}, {{"
             yield from _outcome(None, choice.expected, "    }, {")
             yield from _outcome(None, choice.tolerances, "    }),")
     yield "]"
@@ -153,12 +160,14 @@ def _main(case: Case, embedded: Embedded, arguments: str, dtype: str) -> Iterato
         yield "# An error is permitted only of a backend that answers a valid call."
         yield from _bind("bind_valid", valid(case), dtype)
         yield ""
-        shape, dtypes = case.expected["value"].shape, value_dtypes(case, dtype)
+        shape, dtypes = case.expected["value"].shape, value_dtypes(case, dtype, bool(adapter.mixed))
         call = f"lacking(adapter, lambda: bind_valid, {shape!r}, {dtypes!r})"
         yield f"answer = proven(answer, variants, lambda: {call})"
     judging = f"dtype={dtype!r}, level={case.level!r}, variants=variants, choices=choices"
     if case.function.widens and dtype in HALF_TYPES:
         judging += ", widens=True"
+    if adapter.mixed:
+        judging += ", mixed=True"
     yield f"return report(answer, expected, tolerances, {judging})"
 
 

@@ -24,6 +24,7 @@ def report(
     variants: Sequence[Variant] = (),
     choices: Sequence[DocumentedChoice] = (),
     widens: bool = False,
+    mixed: bool = False,
 ) -> int:
     """Print each output's verdict, what came and what is due.
 
@@ -34,7 +35,7 @@ def report(
     found = []
     judged = judge_outputs(
         answer, expected, tolerances,
-        dtype=dtype, level=level, variants=variants, choices=choices, widens=widens,
+        dtype=dtype, level=level, variants=variants, choices=choices, widens=widens, mixed=mixed,
     )  # fmt: skip
     for output, due in expected.items():
         verdict, variant, comparison = judged[output]

@@ -25,7 +25,7 @@ MAX_STEM = 120
 def file_name(info: AdapterInfo) -> str:
     """Adapter and version without its local part: ``torch-2.13.0.json`` for torch 2.13.0+cpu."""
     version = info.version.partition("+")[0]
-    stem = re.sub(r"[^A-Za-z0-9._-]+", "-", f"{info.name}-{version}".strip("-"))
+    stem = re.sub(r"[^A-Za-z0-9._+-]+", "-", f"{info.name}-{version}".strip("-"))
     if len(stem) > MAX_STEM:  # as much as any file system takes
         stem = f"{stem[:MAX_STEM]}-{hashlib.sha256(stem.encode()).hexdigest()[:8]}"
     return f"{stem}.json"

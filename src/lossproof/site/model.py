@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -119,7 +120,7 @@ def _stem(adapter: str) -> str:
     """The adapter file that an adapter is defined in."""
     if adapter in BUILTIN:
         return BUILTIN[adapter].module.rsplit(".", 1)[1]
-    return adapter.split("-")[0]
+    return re.split("[-+]", adapter)[0]
 
 
 def worst(verdicts: Sequence[Verdict]) -> Verdict | None:
