@@ -38,8 +38,8 @@ def sweep(
             there are no gradients unless ``gradient`` is given.
         gradient: the backward pass, ``gradient(cotangent, *arrays, **parameters)``, where the framework
             does not differentiate ``function``.
-        dtype: ``float16`` or ``bfloat16``, 65,536 inputs and less than two seconds, or ``float32``, four
-            billion and some minutes.
+        dtype: ``float16`` or ``bfloat16``, 65,536 inputs and about a second, or ``float32``, four billion
+            and some minutes.
 
     Returns:
         What each form of the function gave; binary cross entropy, for one, has a form for either target.
