@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import tensorflow as tf
 
-from lossproof import Call
+from lossproof import Call, Unsupported
 
 from ._compiled import Compiled
 
@@ -30,7 +30,12 @@ class Function(Compiled):
 
         def step(arrays: Mapping[str, Any], cotangent: Any = None) -> Any:
             with tf.device(getattr(self, "placed", "/CPU:0")):
-                return compiled(dict(arrays), cotangent)
+                try:
+                    return compiled(dict(arrays), cotangent)
+                except Unsupported as reason:
+                    # AutoGraph puts the lines of source that led to it before what was said.
+                    said = str(reason).strip().splitlines()[-1].strip()
+                    raise Unsupported(said.removeprefix("Unsupported: ")) from None
 
         return step
 

@@ -122,8 +122,10 @@ def _main(case: Case, adapter: Adapter, embedded: Embedded, arguments: str, dtyp
     yield f"dtype = numpy_dtype({dtype!r})"
     cls = f"importlib.import_module({embedded.module!r}).{embedded.cls}"
     if adapter.mode:
-        cls = f"importlib.import_module({modes.__name__!r}).class_under({cls}, {adapter.mode!r})"
-    yield f"adapter = {cls}({arguments})"
+        yield f"under = importlib.import_module({modes.__name__!r}).class_under"
+        yield f"adapter = under({cls}, {adapter.mode!r})()"
+    else:
+        yield f"adapter = {cls}({arguments})"
     yield ""
     yield from _bind("bind", case, dtype)
     yield ""
