@@ -36,8 +36,8 @@ CLAUSES = {
     "law.results-kept": "G-16",
     "law.same-bits": "G-17",
     "law.rows": "G-18",
-    "law.accumulation": "G-23",
-    "law.backward-twice": "G-24",
+    "law.accumulation": "G-22",
+    "law.backward-twice": "G-23",
 }
 """The laws, as outputs of a case, and their clauses."""
 
