@@ -49,7 +49,8 @@ def full_script(case: Case, adapter: Adapter, dtype: str) -> str:
         cls: Any = type(adapter)
         # Of a class under a mode, the class itself; the script puts it under the mode again.
         roots = (*_ROOTS, modes.__name__) if adapter.mode else _ROOTS
-        embedded = embed(adapter.untransformed or cls, adapter.backend, roots)
+        plain: Any = adapter.untransformed or cls
+        embedded = embed(plain, adapter.backend, roots)
         arguments = ""
         needs = "the framework"
     doc = literal.docstring(
