@@ -86,27 +86,36 @@ def _begin() -> None:
     os.environ.update(dict.fromkeys(_ONE_THREAD, "1"))
 
 
-def processes(jobs: int) -> Execute[Task]:
-    """On so many processes of this machine."""
+@contextmanager
+def processes(jobs: int) -> Iterator[Execute[Task]]:
+    """On so many processes of this machine, which stay from one sweep to the next."""
+    pools: list[ProcessPoolExecutor] = []
 
     def execute(tasks: Iterable[Task]) -> Done:
         left = dict.fromkeys(tasks, 0)
         while left:
-            # A process that dies takes its pool with it; what was not done is done by another.
-            pool = ProcessPoolExecutor(min(jobs, len(left)), get_context("spawn"), _begin)
+            if not pools:
+                pools.append(ProcessPoolExecutor(jobs, get_context("spawn"), _begin))
             try:
-                waiting = {pool.submit(perform, task): task for task in left}
+                waiting = {pools[0].submit(perform, task): task for task in left}
                 for future in as_completed(waiting):
                     task = waiting[future]
                     found = tallies(future.result())
                     del left[task]
                     yield task, found
             except BrokenProcessPool:
+                # A process that dies takes its pool with it; what was not done is done by another.
+                pools.pop().shutdown(wait=False)
                 _tried(left)
-            finally:
-                pool.shutdown(wait=False, cancel_futures=True)
 
-    return execute
+    try:
+        yield execute
+    except BaseException:
+        for pool in pools:
+            pool.shutdown(wait=False, cancel_futures=True)
+        raise
+    for pool in pools:
+        pool.shutdown()
 
 
 def _tried(left: dict[Task, int]) -> None:

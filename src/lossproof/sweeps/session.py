@@ -90,7 +90,7 @@ def executor(jobs: int, scheduler: str | None) -> AbstractContextManager[Execute
     """
     if scheduler is not None:
         return cluster(scheduler, jobs)
-    return nullcontext(here if jobs == 1 else processes(jobs))
+    return nullcontext(here) if jobs == 1 else processes(jobs)
 
 
 def swept(
