@@ -123,6 +123,9 @@ class GradOfVmap(Mode):
 class Vmap(GradOfVmap, Jit):
     """The same with the gradients inside: vmap of what jax.vjp gives for each row, or each of two calls."""
 
+    # Differentiated from outside.
+    jvp, hvp = GradOfVmap.jvp, GradOfVmap.hvp
+
     def step(self, function: Call, wrt: tuple[str, ...]) -> Callable[..., Any]:
         if not wrt:
             return super().step(function, wrt)

@@ -30,7 +30,7 @@ from lossproof.repro.full import full_script
 from lossproof.repro.short import short_script
 from tests.own_cases import quick_cases
 
-_LINE = re.compile(r"^(value|gradients\.\w+): (\w+)(?: \((.+?)\))?", re.M)
+_LINE = re.compile(r"^(value|jvp|(?:gradients|hvp)\.\w+): (\w+)(?: \((.+?)\))?", re.M)
 
 
 @dataclass

@@ -27,7 +27,8 @@ from tests.own_cases import quick_cases
 from . import choosing
 from . import reference as ref
 
-CASES = quick_cases()
+# The adapters here make choices in value and gradients; of derivatives test_derivatives knows.
+CASES = [case for case in quick_cases() if not case.tangents]
 NO_DEVIATIONS = Deviations([], "", "", "")
 
 
@@ -146,7 +147,7 @@ def test_gradients_in_float32_are_no_choice() -> None:
 
     case = next(c for c in CASES if c.id == "softmax_cross_entropy/ordinary/one-hot")
     records = run_case(Wide(), "wide", case, "float16", NO_DEVIATIONS)
-    assert {record.verdict for record in records} == {Verdict.FAIL}
+    assert {record.verdict for record in records if not record.is_law} == {Verdict.FAIL}
 
 
 # -- what a run says -----------------------------------------------------------------------------

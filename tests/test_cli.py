@@ -477,7 +477,7 @@ def test_names_lead_to_ids() -> None:
     [
         ("lossproof rep", {"repro", "report"}),
         ("lossproof run --js", {"--json"}),
-        ("lossproof run -a torch-", {"torch-compile", "torch-cuda"}),
+        ("lossproof run -a torch-", {"torch-compile", "torch-cuda", "torch-mps", "torch-xpu"}),
         ("lossproof run -f softmax_", {"softmax_cross_entropy"}),
         ("lossproof run --dtype b", {"bfloat16"}),
         ("lossproof explain softmax/special/nan-f", {"softmax/special/nan-first"}),

@@ -375,6 +375,38 @@ def test_a_graph_that_is_spent_is_seen(
     assert broken(found) == (set() if verdict is Verdict.PASS else {"law.backward-twice"})
 
 
+class OwnBackward(TorchAdapter):
+    """A kernel that autograd does not see, with a backward pass of its own."""
+
+    def sigmoid(self, logits: Any) -> Any:
+        with torch.no_grad():
+            return torch.sigmoid(logits)
+
+    def value_and_gradients(
+        self, function: Call, arrays: Mapping[str, Any], wrt: tuple[str, ...], *, cotangent: Any = None
+    ) -> Any:
+        value = function(*arrays.values())
+        slope = value * torch.sigmoid(-arrays["logits"])
+        return value, {"logits": slope if cotangent is None else cotangent * slope}
+
+
+@pytest.mark.parametrize("isolate", [False, True])
+def test_a_backward_pass_of_its_own_is_not_judged_by_what_it_inherits(isolate: bool) -> None:
+    loaded = load_adapter(f"{__file__}:OwnBackward", isolate=isolate)
+    assert loaded.adapter is not None
+    cases = [laws._ordinary("sigmoid")[0]]
+    cases += [case for case in quick_cases() if case.id.startswith("sigmoid/derivatives/")]
+    try:
+        found = judged(loaded.adapter, cases)
+    finally:
+        if isinstance(loaded.adapter, RemoteAdapter):
+            loaded.adapter.close()
+    assert not broken(found)
+    verdicts = {record.output: record.verdict for record in found}
+    assert verdicts["jvp"] is verdicts["hvp.logits"] is Verdict.UNSUPPORTED
+    assert verdicts["gradients.logits"] is Verdict.PASS and "law.backward-twice" not in verdicts
+
+
 def test_what_keeps_no_graph_is_not_judged_on_it() -> None:
     found = run_case(NumpyAdapter(), "x", laws._ordinary("sigmoid")[0], "float32", NONE)
     assert "law.backward-twice" not in {record.output for record in found}

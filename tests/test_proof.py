@@ -169,5 +169,7 @@ def test_a_result_of_another_type_has_one_verdict_in_process_and_isolated(kind: 
     verdicts = [[(r.output, r.verdict, r.message) for r in records] for records in found]
     assert verdicts[0] == verdicts[1]
     for record in found[0]:
+        if record.is_law:
+            continue
         assert record.verdict in (FAILURES if message else {Verdict.PASS})
         assert message in record.message

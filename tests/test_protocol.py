@@ -114,7 +114,8 @@ def test_the_page_the_schema_and_the_reader_agree() -> None:
     answers = [m for m in examples if "id" in m and "command" not in m]
     assert {key for message in answers for key in message} >= {"value", "unsupported", "error"}
     for message in answers:
-        protocol.read_answer(json.dumps(message).encode(), 7, ["logits"])
+        derivative = next((kind for kind in ("jvp", "hvp") if kind in message), None)
+        protocol.read_answer(json.dumps(message).encode(), 7, ["logits"], derivative, ["logits"])
 
 
 @pytest.mark.parametrize("kind", ["Start", "Started", "Run", "Value", "Unsupported", "Raised", "Stop"])

@@ -159,8 +159,6 @@ def adapter_of(
     members: dict[str, Any] = {"name": getattr(function, "__name__", "function"), definition.name: call}
     if gradient is not None:
         members["value_and_gradients"] = _with_gradient(gradient, definition, passed)
-        # What the framework derives is not what ``gradient`` gives.
-        members["jvp"], members["hvp"] = Adapter.jvp, Adapter.hvp
     checked: type[Adapter] = type("Checked", (base,), members)
     return checked()
 

@@ -19,6 +19,7 @@ from lossproof.core.dtypes import ARRAY_TYPES
 from lossproof.core.guest import Elsewhere, guest_of
 from lossproof.core.raised import describe, own
 from lossproof.core.verdicts import ProcessFault
+from lossproof.errors import Unsupported
 
 Bound = tuple[Call, Mapping[str, Any], Any]
 """A call, its native arrays, and its native cotangent or None."""
@@ -98,14 +99,30 @@ def _ask_further(
             answer.raised |= dict.fromkeys(names, own(error))
 
 
+def _refuse_others(adapter: Adapter, method: str) -> None:
+    """Refuse a derivative that is not of the gradients which the adapter gives.
+
+    A class that differentiates by itself inherits what a class above it derives from the function.
+    """
+    order = type(adapter).__mro__
+    owner, own = (
+        next(place for place, cls in enumerate(order) if name in vars(cls))
+        for name in (method, "value_and_gradients")
+    )
+    if owner > own and order[owner] is not Adapter:  # which says itself that it has none
+        raise Unsupported(f"the adapter gives gradients of its own, and defines no {method} beside them")
+
+
 def jvp(adapter: Adapter, bind: Callable[[], Bound], tangents: Tangents) -> dict[str, Any]:
     """Ask for the derivative of a call's result."""
+    _refuse_others(adapter, "jvp")
     call, arrays, _ = bind()
     return {"jvp": _numpy(adapter, adapter.jvp(call, arrays, tangents()))}
 
 
 def hvp(adapter: Adapter, bind: Callable[[], Bound], tangents: Tangents) -> dict[str, Any]:
     """Ask for the derivatives of a call's gradients."""
+    _refuse_others(adapter, "hvp")
     call, arrays, cotangent = bind()
     extra = {} if cotangent is None else {"cotangent": cotangent}
     found = adapter.hvp(call, arrays, tangents(), **extra)
@@ -114,6 +131,7 @@ def hvp(adapter: Adapter, bind: Callable[[], Bound], tangents: Tangents) -> dict
 
 def second_backward(adapter: Adapter, bind: Callable[[], Bound], wrt: tuple[str, ...]) -> dict[str, Any]:
     """Ask for the gradients of a second backward pass through the graph of a call, and for its value."""
+    _refuse_others(adapter, "backward_twice")
     call, arrays, cotangent = bind()
     extra = {} if cotangent is None else {"cotangent": cotangent}
     value, gradients = adapter.backward_twice(call, arrays, wrt, **extra)
