@@ -99,7 +99,8 @@ def rulings(
     same_bits += _other_bits("asked again ", answer, again, right)
     yield _ruling("law.same-bits", "; ".join(same_bits))
     yield from _backward_twice(adapter, case, dtype, right, judge)
-    yield from _accumulation(adapter, case, dtype, answer, right)
+    plain = [output for output in right if judged[output].verdict is Verdict.PASS]
+    yield from _accumulation(adapter, case, dtype, answer, plain)
     count = _rows(case, "none")
     if count > 1:
         orders = {
@@ -168,6 +169,7 @@ def _accumulation(
     """That the sums over two unequal parts of a batch add up to the sum, and to the mean by its count.
 
     A sum of parts may be off by what is allowed of the whole; so may the whole, which makes it twice that.
+    ``right`` are outputs as the definition has them: what is allowed of a variant is another matter.
     """
     count = max(_rows(case, "sum"), _rows(case, "mean"))
     if count < 2 or "value" not in right:
