@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import strategies as st
 from lossproof.adapters.numpy import NumpyAdapter
 
 from lossproof.adapter import ALL_DTYPES
@@ -76,6 +77,16 @@ def test_a_mistake_is_found_shrunk_and_stored(clipped: str, tmp_path: Path) -> N
     assert main(["run", str(path), "--adapter", "numpy"]) == 0
     # Another search keeps what the first one found.
     assert write_case(finding, tmp_path / "found") != path
+
+
+def test_a_row_that_fails_alone_is_the_finding(clipped: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where Hypothesis draws nothing simpler than several rows."""
+    case = next(case for case in quick_cases() if case.id == "sigmoid/ordinary/moderate")
+    logits = np.array([26.375, 2.578125, -26.875])
+    drawn = replace(case, dtypes=("float64",), inputs={"logits": logits}, expected=None, tolerances={})
+    monkeypatch.setattr("lossproof.fuzz.strategies.cases", lambda function, dtype: st.just(drawn))
+    finding = next(Search(load_adapter(clipped), ["sigmoid"], ["float64"]).run(600))
+    assert finding.case.exact_arrays["logits"].tolist() == [-26.875]
 
 
 def test_the_command_reports_and_exits(

@@ -47,8 +47,11 @@ for _text in (".inf", ".Inf", ".INF"):
     _SPECIAL["-" + _text] = float("-inf")
 
 
-_KINDS = {yaml.ScalarNode: "str", yaml.SequenceNode: "seq", yaml.MappingNode: "map"}
-_TAGS = {kind: f"tag:yaml.org,2002:{name}" for kind, name in _KINDS.items()}
+_TAGS = {
+    yaml.ScalarNode: "tag:yaml.org,2002:str",
+    yaml.SequenceNode: "tag:yaml.org,2002:seq",
+    yaml.MappingNode: "tag:yaml.org,2002:map",
+}
 
 
 class _Loader(_BaseLoader):

@@ -7,7 +7,7 @@ in the specification or the oracle, or a result that is not bit for bit independ
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -144,6 +144,16 @@ def rows_sum(case: Case, outputs: Measured, run: Run, generator: np.random.Gener
             found = float(np.asarray(sums)[wrong].flat[0])
             return f"a row of {name} adds up to {found!r}, not {due:g}"
     return None
+
+
+def rows(case: Case) -> Iterator[Case]:
+    """Each row of a case of several alone, where the first axis of all arrays is of rows."""
+    arrays = case.exact_arrays
+    lengths = {array.shape[:1] for array in arrays.values()}
+    if len(lengths) != 1 or case.cotangent is not None or _has_array_parameters(case):
+        return
+    for row in range(*lengths.pop() or (0,)):
+        yield _other(case, {name: array[row : row + 1] for name, array in arrays.items()})
 
 
 def splitting(case: Case, outputs: Measured, run: Run, generator: np.random.Generator) -> str | None:

@@ -156,6 +156,19 @@ class Search:
             # What was found is kept in self._best; a flaky failure is a failure.
             with suppress(_Fails, _Stop, Flaky):
                 seed(number)(test)()
+            self._try_rows()
+
+    def _try_rows(self) -> None:
+        """Take a row of the finding for it that fails alone.
+
+        Hypothesis shrinks what it drew, for which an array of some rows may be simpler than one of them.
+        """
+        if self._best is None:
+            return
+        case = self._best.case
+        for row in laws.rows(case):
+            with suppress(_Fails, _Stop):
+                self._judged(row)
 
     def _example(self, case: Case, law: str, random_seed: int) -> None:
         now = time.perf_counter()
