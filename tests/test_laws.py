@@ -209,6 +209,47 @@ class OneRowsGradient(OneRow):
         return value, super().value_and_gradients(function, arrays, wrt, cotangent=cotangent)[1]
 
 
+class SqueezedGradient(NumpyAdapter):
+    """Gradients lose an axis of length 1, which a part with one row has and the whole has not."""
+
+    def value_and_gradients(
+        self, function: Call, arrays: Mapping[str, Any], wrt: tuple[str, ...], *, cotangent: Any = None
+    ) -> Any:
+        value, found = super().value_and_gradients(function, arrays, wrt, cotangent=cotangent)
+        return value, {name: np.squeeze(gradient) for name, gradient in found.items()}
+
+
+class SumInAList(NumpyAdapter):
+    """The sum, of which the mean is made rightly, comes as an array with one element."""
+
+    def evaluate(self, function: Call, arrays: Mapping[str, Any]) -> Any:
+        value = super().evaluate(function, arrays)
+        return value[None] if function.parameters["reduction"] == "sum" else value
+
+    def value_and_gradients(
+        self, function: Call, arrays: Mapping[str, Any], wrt: tuple[str, ...], *, cotangent: Any = None
+    ) -> Any:
+        _, found = super().value_and_gradients(function, arrays, wrt, cotangent=cotangent)
+        return self.evaluate(function, arrays), found
+
+
+@pytest.mark.parametrize("mutant", [SqueezedGradient, SumInAList])
+@pytest.mark.parametrize("function", ACCUMULATING)
+def test_parts_of_another_shape_are_seen(mutant: type[lossproof.Adapter], function: str) -> None:
+    several = [
+        (case, dtype)
+        for case, dtype in ASKED_AGAIN
+        if case.function.name == function
+        and case.shape_of(case.function.leading.name)[:1] != (1,)
+        and case.parameters["reduction"] == "mean"
+    ]
+    records = [record for case, dtype in several for record in judged(mutant(), [case], dtype)]
+    wrong = [record for record in records if record.output == "law.accumulation" and record.message]
+    assert wrong
+    assert {record.verdict for record in wrong} == {Verdict.FAIL}
+    assert all(" has the shape " in record.message for record in wrong)
+
+
 @pytest.mark.parametrize("mutant", [OneRow, OneRowsGradient])
 @pytest.mark.parametrize("function", ACCUMULATING)
 def test_parts_that_do_not_add_up_are_seen(mutant: type[lossproof.Adapter], function: str) -> None:

@@ -34,12 +34,13 @@ ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "tightness.md"
 # What the last digits of the correct implementations depend on: NumPy has other code for other processors.
 PROCESSORS_DIFFER = 0.2
-# Function, dtype, "value" or "gradient".
+# Function, dtype, one of KINDS.
 Cell = tuple[str, str, str]
+KINDS = {"value": "value", "gradients": "gradient", "jvp": "derivative", "hvp": "derivative"}
 
 
 def output_kind(output: str) -> str:
-    return "value" if output == "value" else "gradient"
+    return KINDS[output.partition(".")[0]]
 
 
 def shares(rows: Iterable[Record]) -> dict[Cell, float]:
@@ -162,7 +163,9 @@ def page(correct: Mapping[Cell, float]) -> str:
         "",
         "The largest error of any output that passes, divided by what is allowed there; *correct* is the",
         f"worst of the {len(CORRECT)} correct implementations in `tests/correct.py`. Nothing is above 1;",
-        "what deviates is not in the table. · means that the backend has no such output, or no error at all.",
+        "what deviates is not in the table. · means that the backend has no such output, or no error at all;",
+        "*derivative* stands for `jvp` and `hvp`, which the correct implementations have in",
+        "`tests/test_derivatives.py`.",
         "",
         f"| function | dtype | output | {' | '.join(columns)} |",
         f"| --- | --- | --- |{' ---: |' * len(columns)}",
@@ -171,7 +174,7 @@ def page(correct: Mapping[Cell, float]) -> str:
         (function, dtype, kind)
         for function in FUNCTIONS
         for dtype in FLOAT_TYPES
-        for kind in ("value", "gradient")
+        for kind in dict.fromkeys(KINDS.values())
     ]
     for cell in cells:
         if not any(cell in column for column in columns.values()):

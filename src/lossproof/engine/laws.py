@@ -179,7 +179,15 @@ def _accumulation(
     parts = [ask(adapter, _taken(summed, rows), dtype) for rows in ([0], range(1, count))]
     if any("value" not in one.outputs for one in (whole, *parts)):
         return  # an empty part, or one of which no row counts, may have no answer
-    broken = []
+    asked = [
+        (count, "of all rows", whole),
+        (1, "of the first row", parts[0]),
+        (count - 1, "of the others", parts[1]),
+    ]
+    broken = [fault for one in asked for fault in _other_shapes(case, *one, right)]
+    if broken:
+        yield _ruling("law.accumulation", "; ".join(broken))
+        return
     with np.errstate(all="ignore"):
         # How many rows count, as weights and ignored labels have it; 1 where a sum is asked for.
         rows = np.abs(_wide(whole.outputs["value"]) / _wide(answer.outputs["value"]))
@@ -197,6 +205,20 @@ def _accumulation(
             if (finite & (np.abs(total - due) > allowed)).any():
                 broken.append(f"{output} of the first row and of the others do not add up to the sum of all")
     yield _ruling("law.accumulation", "; ".join(broken))
+
+
+def _other_shapes(case: Case, count: int, whose: str, answer: Answer, outputs: Sequence[str]) -> list[str]:
+    """What of a sum over so many rows, and of its gradients, has another shape than is due."""
+    due = {
+        output: () if output == "value" else (count, *(case.expected or {})[output].shape[1:])
+        for output in outputs
+        if output == "value" or output.startswith("gradients.")
+    }
+    return [
+        f"{output} of the sum {whose} has the shape {answer.outputs[output].shape} where {shape} is due"
+        for output, shape in due.items()
+        if output in answer.outputs and answer.outputs[output].shape != shape
+    ]
 
 
 def _wide(array: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
