@@ -250,7 +250,12 @@ def test_an_interrupted_run_keeps_its_results_and_resumes(tmp_path: Path) -> Non
     whole, results = tmp_path / "whole.json", tmp_path / "results.json"
     partial = tmp_path / "results.json.partial"
     for how in (signal.SIGINT, signal.SIGKILL):
-        started = subprocess.Popen([*command, "--json", str(results), "--resume"], stderr=subprocess.PIPE)
+        started = subprocess.Popen(
+            [*command, "--json", str(results), "--resume"],
+            stderr=subprocess.PIPE,
+            # What runs in the background of a shell ignores Ctrl-C, and so does what it starts.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        )
         before = partial.stat().st_size if partial.exists() else 0
         deadline = time.monotonic() + 60
         while not partial.exists() or partial.stat().st_size < before + 1500:

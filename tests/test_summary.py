@@ -244,7 +244,7 @@ def judged(**entry: Any) -> dict[str, Any]:
         ({"judged": {"softmax": {"SM-1": {"a/b\n": {}}}}}, "must be topic/id of a case"),
         (
             {"judged": {"softmax": {"SM-1": {"a/b": {"gradients.<b>": {}}}}}},
-            "value, gradients.<array> or law.<name>",
+            "value, gradients.<array>, jvp, hvp.<array> or law.<name>, not 'gradients.<b>'",
         ),
         ({"upstream": {"id": "javascript:alert(1)"}}, "must be a link that begins with"),
         ({"judged": []}, "judged must be a mapping, not []"),

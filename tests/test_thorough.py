@@ -127,9 +127,9 @@ def test_a_run_says_and_records_which_set_it_took(
 
 
 def test_from_python(cases: Path) -> None:
-    assert len(lossproof.run("numpy")) == 2
+    assert len(lossproof.run("numpy")) == 3
     results = lossproof.run("numpy", thorough=True)
-    assert len(results) == 4
+    assert len(results) == 6
     assert results.environment["cases"] == "thorough"
 
 
@@ -162,7 +162,7 @@ def test_a_quick_run_does_not_call_deviations_of_thorough_cases_unknown(
         return loaded
 
     monkeypatch.setattr("lossproof.session.load_adapter", loading("sigmoid/topic/long"))
-    assert len(lossproof.run("numpy")) == 2
+    assert len(lossproof.run("numpy")) == 3
     monkeypatch.setattr("lossproof.session.load_adapter", loading("sigmoid/topic/gone"))
     with pytest.raises(InputError, match="no case 'sigmoid/topic/gone'"):
         lossproof.run("numpy")
@@ -195,7 +195,7 @@ def test_diff_tells_sets_apart(cases: Path, tmp_path: Path, capsys: pytest.Captu
         assert main(["diff", *pair]) == 0
         out = capsys.readouterr().out
         assert "no change" in out
-        assert "2 outputs in one of the runs only, as the other took the quick set" in out
+        assert "3 outputs in one of the runs only, as the other took the quick set" in out
     assert main(["run", "-a", "numpy", "--thorough", "--baseline", quick]) == 0
 
 

@@ -276,6 +276,13 @@ def flushed(output: npt.NDArray[Any]) -> npt.NDArray[Any]:
     return np.where(np.abs(output.astype(np.float64)) < kind.smallest_normal, 0, output).astype(output.dtype)
 
 
+def without_subnormals(right: Answer) -> Answer | None:
+    """A right answer of which subnormal results are flushed, or None where it has none."""
+    outputs = {name: flushed(output) for name, output in right.outputs.items()}
+    same = all(output.tobytes() == right.outputs[name].tobytes() for name, output in outputs.items())
+    return None if same or right.raised else Answer(outputs)
+
+
 def first_is_nan(output: npt.NDArray[Any]) -> npt.NDArray[Any]:
     changed = output.copy()
     if changed.dtype.name in FLOAT_TYPES:
@@ -311,6 +318,8 @@ def replayed(tmp_path_factory: pytest.TempPathFactory) -> Replayed:
                 given = list(answers(case, dtype))
                 number += 1
                 kind, answer = given[number % len(given)]
+                if number % 2 and (other := without_subnormals(given[0][1])):
+                    kind, answer = "answers", other
                 print(case.id, dtype, kind, len(answer.outputs), file=file)
                 for name, output in answer.outputs.items():
                     numbers = output.astype(np.float64).ravel().tolist()

@@ -174,6 +174,24 @@ def test_no_outputs(honest: Results, check: Check) -> None:
     assert status == 1 and "it has no outputs" in err
 
 
+def test_right_numbers_of_a_wrong_dtype(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A folder keeps numbers without their dtype, and says why they are wrong."""
+    adapter = tmp_path / "wide.py"
+    adapter.write_text(
+        "import numpy as np\nfrom lossproof.adapters.numpy import NumpyAdapter\n"
+        "class Wide(NumpyAdapter):\n    name = 'wide'\n"
+        "    def softmax(self, logits, *, axis):\n"
+        "        return super().softmax(logits, axis=axis).astype(np.float64)\n",
+        encoding="utf-8",
+    )
+    kept = tmp_path / "results"
+    kept.mkdir()
+    assert main(["run", "-a", str(adapter), "-q", "--results", str(kept), "softmax/ordinary/*"]) == 1
+    capsys.readouterr()
+    assert main(["verify", str(kept)]) == 0
+    assert " 0 problems" in capsys.readouterr().out
+
+
 # -- the suite -------------------------------------------------------------------------------------
 
 

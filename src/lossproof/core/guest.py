@@ -100,16 +100,21 @@ _PIECES = (
 
 # The functions that we compute with, as they were when lossproof was imported.
 _FUNCTIONS = [
-    (vars(module), [*names], [*map(vars(module).get, names)])
-    for module in (np, math)
-    for names in [[name for name, value in vars(module).items() if callable(value) and name[0] != "_"]]
+    (space, operator.itemgetter(*names), dict(zip(names, operator.itemgetter(*names)(space), strict=True)))
+    for space in map(vars, (np, math))
+    for names in [[name for name, value in space.items() if callable(value) and name[0] != "_"]]
 ]
 
 
 def _restore_functions() -> None:
-    for space, names, functions in _FUNCTIONS:
-        if not all(map(operator.is_, map(space.get, names), functions)):
-            space.update(zip(names, functions, strict=True))
+    for space, take, functions in _FUNCTIONS:
+        try:
+            # As one comparison, in which what is identical is equal: this is done after each call.
+            same = take(space) == tuple(functions.values())
+        except Exception:  # one is gone, or cannot be compared
+            same = False
+        if not same:
+            space.update(functions)
 
 
 def _computes() -> bool:
@@ -196,6 +201,9 @@ def guest_of(adapter: Any) -> Guest:
     """The share of an adapter, by identity: adapters may be equal, or have no hash."""
     guest: Guest = vars(adapter).setdefault("_lossproof_guest", Guest())
     return guest
+
+
+_SIGINT, _SIGTERM = int(signal.SIGINT), int(signal.SIGTERM)  # members of an enumeration are slow to pass
 
 
 class _Interrupts:

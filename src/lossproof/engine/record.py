@@ -13,6 +13,8 @@ from lossproof.core.form import Form, matching
 from lossproof.core.validate import encode
 from lossproof.core.verdicts import Verdict
 
+# As a comparison begins, maybe behind a deviation's id.
+_SHAPE_OR_DTYPE = re.compile(r"(?:[\w-]+: )?(?:dtype|shape) ")
 LINK = re.compile(r"https?://\S+")
 
 OUTPUT = matching(
@@ -69,6 +71,11 @@ class Record(Form, frozen=True, omit_defaults=True, gc=False):
     def is_law(self) -> bool:
         """Whether it is about a law of the call, and no output of it."""
         return self.output.startswith("law.")
+
+    @property
+    def is_misshapen(self) -> bool:
+        """Whether it says that the output is wrong by its shape or dtype, whatever its numbers are."""
+        return _SHAPE_OR_DTYPE.match(self.message) is not None
 
     def to_json(self) -> dict[str, Any]:
         """Its row in a results file; JSON has no infinity, so an error too large to be a number is null."""

@@ -140,7 +140,7 @@ def _undecided(record: Record) -> bool:
     """Whether an output is wrong by what is not kept: its shape, its dtype, or that it no longer deviates."""
     if record.deviation is not None and record.verdict is Verdict.FAIL:
         return True
-    return re.match(r"(?:[\w-]+: )?(?:dtype|shape) ", record.message) is not None
+    return record.is_misshapen
 
 
 def _may_be(stored: Stored, due: Outcome) -> bool:

@@ -138,9 +138,11 @@ def _kept(record: Record, extremes: _Extremes) -> tuple[Any, ...]:
     actual = None if record.verdict is Verdict.PASS else record.actual
     right = record.verdict is Verdict.PASS or actual is not None
     # A message about elements says little more than what came out, or the worst of it.
-    # One that is recorded and deviates no more says that and not what came out.
+    # One that is recorded and deviates no more says that and not what came out, as a wrong dtype does.
     outdated = record.deviation is not None and record.verdict in FAILURES
-    told = not outdated and (record.worst is not None or record.message == _about(actual, record.worst))
+    told = not (outdated or record.is_misshapen) and (
+        record.worst is not None or record.message == _about(actual, record.worst)
+    )
     extreme = id(record) in extremes.digits
     return (
         record.verdict, record.variant, record.deviation,
