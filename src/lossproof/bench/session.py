@@ -78,6 +78,7 @@ class Worker:
         self._environment = {
             **dict.fromkeys(_THREAD_VARIABLES, str(threads)),
             **(_MEMORY_VARIABLES if memory else _TIMING_VARIABLES),
+            "JAX_ENABLE_COMPILATION_CACHE": "false",  # the first call is timed
             # What torch.compile keeps on disk, so that only the first start's first call compiles.
             **({"TORCHINDUCTOR_CACHE_DIR": cache} if cache else {}),
         }
