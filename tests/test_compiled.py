@@ -1,8 +1,12 @@
-"""Adapters of compilers compile what differs in its arrays only once, and everything else apart."""
+"""What compilers compile: what differs in its arrays only once, all else apart, and once for many runs."""
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +15,63 @@ from lossproof.adapters._compiled import Compiled
 from lossproof.adapters.numpy import NumpyAdapter
 
 from lossproof import Call
+from lossproof.cli import compiled
+
+CACHES = {
+    "linux": ({"HOME": "{home}"}, ".cache/lossproof"),
+    "linux, elsewhere": ({"HOME": "{home}", "XDG_CACHE_HOME": "{home}/x"}, "x/lossproof"),
+    "darwin": ({"HOME": "{home}"}, "Library/Caches/lossproof"),
+    "win32": ({"HOME": "{home}", "LOCALAPPDATA": "{home}/Local"}, "Local/lossproof"),
+    "named": ({"HOME": "{home}", "LOSSPROOF_CACHE": "{home}/mine"}, "mine"),
+}
+
+
+@pytest.mark.parametrize("where", CACHES)
+def test_compiled_programs_are_kept(where: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    variables, folder = CACHES[where]
+    mine = {name: text.replace("{home}", str(tmp_path)) for name, text in variables.items()}
+    monkeypatch.setattr(os, "environ", mine)
+    monkeypatch.setattr(Path, "home", lambda: tmp_path)
+    monkeypatch.setattr(sys, "platform", where if where in ("darwin", "win32") else "linux")
+    compiled.keep()
+    kept = Path(mine["JAX_COMPILATION_CACHE_DIR"])
+    assert kept.parent == tmp_path / folder and kept.is_dir()
+
+
+@pytest.mark.parametrize(
+    "variables", [{"LOSSPROOF_CACHE": ""}, {"LOSSPROOF_CACHE": "{file}"}, {"XDG_CACHE_HOME": "{file}"}]
+)
+def test_nothing_is_kept_where_it_is_not_wanted_or_cannot_be(
+    variables: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    mine = {name: text.replace("{file}", str(tmp_path / "file")) for name, text in variables.items()}
+    before = dict(mine)
+    monkeypatch.setattr(os, "environ", mine)
+    monkeypatch.setattr(sys, "platform", "linux")
+    compiled.keep()
+    assert mine == before
+
+
+def test_what_the_user_has_set_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mine = {"LOSSPROOF_CACHE": str(tmp_path), "JAX_COMPILATION_CACHE_DIR": "/theirs"}
+    monkeypatch.setattr(os, "environ", mine)
+    compiled.keep()
+    assert mine["JAX_COMPILATION_CACHE_DIR"] == "/theirs"
+
+
+def test_a_second_run_of_jax_compiles_nothing(tmp_path: Path) -> None:
+    pytest.importorskip("jax")
+    command = [sys.executable, "-m", "lossproof", "run", "sigmoid/ordinary/scalar", "-a", "jax", "-q"]
+
+    def run() -> set[str]:
+        environment = {**os.environ, "LOSSPROOF_CACHE": str(tmp_path)}
+        subprocess.run(command, check=True, env=environment, stdout=subprocess.DEVNULL)
+        return {path.name for path in tmp_path.rglob("*-cache")}
+
+    programs = run()
+    assert programs
+    assert run() == programs
 
 
 class Counting(Compiled, NumpyAdapter):

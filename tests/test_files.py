@@ -307,8 +307,8 @@ def test_a_run_that_is_asked_to_end_writes_what_there_is(number: signal.Signals,
     command = [sys.executable, "-m", "lossproof", "run", "sigmoid", "-a", "slow.py", "--json", "r.json"]
     with subprocess.Popen(
         command, cwd=folder, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL,
-        # A shell ignores it for what it runs in the background, tests among it.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        # A shell, and nohup, ignore it for what they run in the background, tests among it.
+        preexec_fn=lambda: signal.signal(number, signal.SIG_DFL),
     ) as run:  # fmt: skip
         _wait(
             lambda: (folder / "r.json.partial").exists() and (folder / "r.json.partial").stat().st_size > 3000

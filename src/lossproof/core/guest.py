@@ -203,9 +203,6 @@ def guest_of(adapter: Any) -> Guest:
     return guest
 
 
-_SIGINT, _SIGTERM = int(signal.SIGINT), int(signal.SIGTERM)  # members of an enumeration are slow to pass
-
-
 class _Interrupts:
     """Whether Ctrl-C was pressed; ``none`` is False, too, where that cannot be known."""
 
