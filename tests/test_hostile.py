@@ -506,7 +506,9 @@ def test_certify_keeps_the_texts_of_a_file(
     head = FILE.format(text=escape.yaml(text or "x")).split("    expected")[0]
     file = tmp_path / "topic.yaml"
     (case,) = load_file(file, head)
-    new = rewritten(file, head, {"zero": certify_case(case).stored})
+    stored = certify_case(case).stored
+    assert stored is not None
+    new = rewritten(file, head, {"zero": stored})
     assert new.startswith(head) and load_file(file, new)[0].why == case.why
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 
@@ -18,6 +19,16 @@ class InputError(LossproofError):
     def __init__(self, path: Path | str, line: int | None, message: str) -> None:
         where = f"{path}:{line}" if line else f"{path}"
         super().__init__(f"{where}: {message}")
+
+    def __reduce__(self) -> tuple[Callable[[str], InputError], tuple[str]]:
+        """As it comes from another process: with its whole message."""
+        return _as_it_was, (str(self),)
+
+
+def _as_it_was(message: str) -> InputError:
+    error = InputError.__new__(InputError)
+    error.args = (message,)
+    return error
 
 
 class Unsupported(Exception):

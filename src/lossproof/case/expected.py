@@ -97,7 +97,9 @@ class Tolerance:
                 + np.abs(expected) * 2.0**-53
             )
         held = (self.u == 0) & (self.a == 0)
-        return np.broadcast_to(np.where(held, 0.0, bound), expected.shape)
+        if held.any():
+            bound = np.where(held, 0.0, bound)
+        return bound if bound.shape == expected.shape else np.broadcast_to(bound, expected.shape)
 
     def same_as(self, other: Tolerance) -> bool:
         """Whether both are stored alike."""

@@ -38,7 +38,8 @@ def write_case(finding: Finding, folder: Path) -> Path:
     path = folder / signature.function / f"{stem}.yaml"
     make_folder(path.parent)
     text = "\n".join(case_text(finding)) + "\n"
-    stored = {case.id.rsplit("/", 1)[1]: certify_case(case).stored for case in load_file(path, text)}
+    certificates = [certify_case(case) for case in load_file(path, text)]
+    stored = {c.case_id.rsplit("/", 1)[1]: c.stored for c in certificates if c.stored is not None}
     certified = rewritten(path, text, stored)
     for number in count(2):
         try:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import os
+import re
 import signal
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from functools import lru_cache
 from multiprocessing import active_children, get_context
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -37,7 +39,8 @@ class Certificate:
     case_id: str
     path: Path
     line: int
-    stored: Stored
+    stored: Stored | None
+    """None where nothing differs."""
     differences: tuple[str, ...]
     vacuous: tuple[str, ...]
     """Outputs that decide nothing and do not say why, or the reverse."""
@@ -52,12 +55,18 @@ def certify_case(case: Case) -> Certificate:
     """
     _check_described(case)
     found = expect(case)
+    differences = (
+        *_differences(case, found.outputs, found.tolerances),
+        *_other_choices(case, found.choices),
+    )
     return Certificate(
         case.id,
         case.path,
         case.line,
-        render(found.outputs, found.tolerances, case.function.integer_result, found.choices, case.dtypes),
-        (*_differences(case, found.outputs, found.tolerances), *_other_choices(case, found.choices)),
+        render(found.outputs, found.tolerances, case.function.integer_result, found.choices, case.dtypes)
+        if differences
+        else None,
+        differences,
         tuple(_vacuous(case, found.nonsense)),
         found.elements,
     )
@@ -194,19 +203,38 @@ def _same(stored: Expected, right: Expected) -> bool:
 # -- the whole run --------------------------------------------------------------------------
 
 
-@lru_cache(maxsize=64)
-def _load(path: Path, stored: bool) -> dict[str, Case]:
-    return {case.id: case for case in load_file(path, stored=stored)}
+class _Part(NamedTuple):
+    """The ``first``, and then every ``step``-th, of the cases of a file, with the text that it had."""
+
+    path: Path
+    text: str
+    first: int
+    step: int
+    write: bool
 
 
-def _certify_one(task: tuple[Path, str, bool]) -> Certificate | str:
-    path, case_id, stored = task
+def _certify_part(part: _Part) -> list[Certificate | str]:
+    """Certificates, or problems in words.
+
+    Raises:
+        InputError: the file is malformed.
+    """
     try:
-        return certify_case(_load(path, stored)[case_id])
-    except InputError as error:
-        return str(error)
-    except Exception as error:  # the oracle's own failure: name the case and go on
-        return f"{display(path)}: case {case_id}: {type(error).__name__}: {error}"
+        cases = load_file(part.path, part.text)
+    except InputError:
+        if not part.write:
+            raise
+        # What it stores no longer fits, after its inputs were changed, say: all of it is stored anew.
+        cases = load_file(part.path, part.text, stored=False)
+    found: list[Certificate | str] = []
+    for case in cases[part.first :: part.step]:
+        try:
+            found.append(certify_case(case))
+        except InputError as error:
+            found.append(str(error))
+        except Exception as error:  # the oracle's own failure: name the case and go on
+            found.append(f"{display(part.path)}: case {case.id}: {type(error).__name__}: {error}")
+    return found
 
 
 def certify(
@@ -227,24 +255,26 @@ def certify(
     require_flint()
     # Read once: what is written replaces what was certified.
     texts = {path: read_text(path) for path in case_files(paths)}
-    tasks = [task for path, text in texts.items() for task in _tasks(path, text, write)]
+    workers = jobs or os.cpu_count() or 1
+    # Each process reads the files that it certifies; few files are shared out by their cases.
+    step = 1 if len(texts) >= 8 * workers else workers
+    largest_first = sorted(texts, key=lambda path: _work(texts[path]), reverse=True)
+    parts = [_Part(path, texts[path], n, step, write) for path in largest_first for n in range(step)]
     certificates: list[Certificate] = []
     problems: list[str] = []
-    workers = jobs or os.cpu_count() or 1
     # Not forked: the caller may have started threads (a framework's, say).
     with ProcessPoolExecutor(workers, get_context("spawn"), _leave_ctrl_c) as pool:
         try:
-            for done, result in enumerate(pool.map(_certify_one, tasks), 1):
-                if isinstance(result, str):
-                    problems.append(result)
-                else:
-                    certificates.append(result)
-                progress(done, len(tasks))
+            for done, found in enumerate(pool.map(_certify_part, parts), 1):
+                problems += [result for result in found if isinstance(result, str)]
+                certificates += [result for result in found if isinstance(result, Certificate)]
+                progress(done, len(parts))
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             for worker in active_children():
                 worker.terminate()
             raise
+    certificates.sort(key=lambda c: (c.path, c.line))
     problems += [
         f"{display(c.path)}:{c.line}: case {c.case_id}: {text}" for c in certificates for text in c.vacuous
     ]
@@ -260,20 +290,10 @@ def certify(
     return certificates, problems
 
 
-def _tasks(path: Path, text: str, write: bool) -> list[tuple[Path, str, bool]]:
-    """By path and id the cases of a file, and whether what it stores of them is to be read.
-
-    What it stores may no longer fit, after its inputs were changed, say; then ``write`` stores all anew.
-    """
-    stored = True
-    try:
-        cases = load_file(path, text)
-    except InputError:
-        if not write:
-            raise
-        stored = False
-        cases = load_file(path, text, stored=False)
-    return [(path, case.id, stored) for case in cases]
+def _work(text: str) -> int:
+    """How much there is to certify in a file, roughly: elements that it describes, and what it lists."""
+    shapes = re.findall(r"\bshape: \[([0-9, ]+)\]", text)
+    return len(text) + sum(math.prod(int(n) for n in shape.split(",") if n.strip()) for shape in shapes)
 
 
 def _leave_ctrl_c() -> None:
@@ -285,8 +305,9 @@ def _mend(texts: Mapping[Path, str], different: Sequence[Certificate]) -> None:
     """Store what was found for cases that differ, in all of their files or, if one is refused, in none."""
     stored: dict[Path, dict[str, Stored]] = {}
     for certificate in different:
-        short = certificate.case_id.rsplit("/", 1)[1]
-        stored.setdefault(certificate.path, {})[short] = certificate.stored
+        if certificate.stored is not None:
+            short = certificate.case_id.rsplit("/", 1)[1]
+            stored.setdefault(certificate.path, {})[short] = certificate.stored
     new = {path: rewritten(path, texts[path], fields) for path, fields in stored.items()}
     for path, text in new.items():
         replace(path, texts[path], text)
