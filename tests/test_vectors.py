@@ -17,7 +17,7 @@ import numpy.typing as npt
 import pytest
 from lossproof.adapters.numpy import NumpyAdapter
 
-from lossproof.case.arrays import numpy_arrays
+from lossproof.case.arrays import numpy_arrays, numpy_tangents
 from lossproof.case.expected import Sketch
 from lossproof.case.model import Case
 from lossproof.case.needs import FLAGS, needs
@@ -40,7 +40,13 @@ pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning")
 
 RUNNERS = Path(__file__).parent.parent / "examples" / "runners"
 REPLAY = Path(__file__).parent / "replay"
-CHOSEN = ["softmax/special", "softmax/range", "sparse_softmax_cross_entropy/ignored", "pspnet_resize_labels"]
+CHOSEN = [
+    "softmax/special",
+    "softmax/range",
+    "l2_loss/derivatives",
+    "sparse_softmax_cross_entropy/ignored",
+    "pspnet_resize_labels",
+]
 # What of the quick set the runners judge: what asks for more than a bound, and every fifth of the rest.
 STEP = 5
 NODE = shutil.which("node")
@@ -109,8 +115,16 @@ def test_inputs_and_bounds_are_the_cases(chosen: Path) -> None:
         tensors = tensors_of(chosen / entry.tensors) if entry.tensors else {}
         for row in json.loads((chosen / entry.file).read_text("utf-8"))["cases"]:
             case = cases[row["id"]]
-            for name, given in numpy_arrays(case, entry.dtype).items():
-                got = array(row["inputs"][name], tensors)
+            assert row["tangents"].keys() == case.tangents.keys()
+            given_arrays = [
+                *((row["inputs"][name], given) for name, given in numpy_arrays(case, entry.dtype).items()),
+                *(
+                    (row["tangents"][name], given)
+                    for name, given in numpy_tangents(case, entry.dtype).items()
+                ),
+            ]
+            for stored, given in given_arrays:
+                got = array(stored, tensors)
                 assert got.dtype == given.dtype and got.shape == given.shape
                 assert np.ascontiguousarray(got).tobytes() == np.ascontiguousarray(given).tobytes()
                 seen["inputs"] += 1

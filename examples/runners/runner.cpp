@@ -263,6 +263,7 @@ Call question(const std::string& function, const Json& one, const File& file) {
         }
     }
     if (one["cotangent"]) given.cotangent = array(one["cotangent"], file.tensors);
+    for (const auto& [name, tangent] : one["tangents"].fields) given.tangents[name] = array(tangent, file.tensors);
     for (const auto& [name, due] : one["outputs"].fields)
         if (name.rfind("gradients.", 0) == 0) given.wrt.push_back(name.substr(10));
     return given;

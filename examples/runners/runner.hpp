@@ -20,12 +20,13 @@ struct Call {
     std::map<std::string, std::string> words;    // parameters: reduction
     std::vector<std::size_t> size;               // the parameter size
     std::optional<Array> cotangent;
+    std::map<std::string, Array> tangents;       // along which jvp and hvp are due
     std::vector<std::string> wrt;                // whose gradients are due
 };
 
 struct Answer {
     bool supported = true;
-    std::map<std::string, Array> outputs;  // value, gradients.NAME; a gradient that is not there is not judged
+    std::map<std::string, Array> outputs;  // value, gradients.NAME, jvp, hvp.NAME; what is not there is not judged
 };
 
 // Raises any exception for a call that it refuses.

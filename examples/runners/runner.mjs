@@ -1,7 +1,6 @@
 // Judge an implementation by exported vectors, as docs/runner.md says: node runner.mjs DIR FILE.mjs [DTYPE…]
-// FILE.mjs exports functions by name, called with (inputs, parameters, {dtype, wrt, cotangent, id}); arrays are
-// {shape, dtype, data}, in the results {value, gradients: {NAME: …}}, too. Null is for what it does not support,
-// and a gradient that is left out is not judged.
+// FILE.mjs exports functions by name, called with (inputs, parameters, {dtype, wrt, cotangent, tangents, id}); arrays
+// are {shape, dtype, data}, in the results {value, gradients: {NAME: …}, jvp, hvp: {NAME: …}}, too; null: unsupported.
 import { readFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
@@ -95,7 +94,7 @@ function judge(actual, due, dtype, file) {
 }
 // By output, the verdict on an answer.
 function verdicts(answer, one, file) {
-  const given = (name) => name === "value" ? answer.value : answer.gradients?.[name.slice(10)];
+  const given = (name) => name.split(".").reduce((found, key) => found?.[key], answer);
   const meets = (name, due, dtype = file.dtype) => due && judge(given(name), due, dtype, file) !== "wrong";
   const names = Object.keys(one.outputs), found = {};
   for (const name of names.filter(given)) {
@@ -116,8 +115,9 @@ function run(call, one, file) {
   const inputs = mapped(one.inputs, (x) => array(x, file.tensors)), all = (verdict) => mapped(one.outputs, () => verdict);
   const parameters = mapped(one.parameters, (x) => parameter(x, file.tensors));
   const wrt = Object.keys(one.outputs).filter((name) => /^gradients\./.test(name)).map((name) => name.slice(10));
-  const cotangent = one.cotangent && array(one.cotangent, file.tensors);
-  const ask = () => call(inputs, parameters, { dtype: file.dtype, wrt, cotangent, id: one.id });
+  const own = (x) => array(x, file.tensors), cotangent = one.cotangent && own(one.cotangent);
+  const asked = { dtype: file.dtype, wrt, cotangent, tangents: mapped(one.tangents, own), id: one.id };
+  const ask = () => call(inputs, parameters, asked);
   let answer, refused;
   try { answer = ask(); } catch (error) { refused = error; }
   const permitted = one.variants.find((v) => v.raises);

@@ -19,7 +19,11 @@ function replay(inputs, parameters, { dtype, id }) {
     asked.add(key); // the call after it is of valid inputs
     throw new Error("refused");
   }
-  const { value, ...rest } = answer.outputs;
-  const gradients = Object.entries(rest).map(([name, array]) => [name.replace("gradients.", ""), array]);
-  return { value, gradients: Object.fromEntries(gradients) };
+  const found = { gradients: {}, hvp: {} };
+  for (const [name, array] of Object.entries(answer.outputs)) {
+    const [kind, of] = name.split(".");
+    if (of) found[kind][of] = array;
+    else found[kind] = array;
+  }
+  return found;
 }

@@ -18,6 +18,7 @@ LONG_ROW = 1024
 FLAGS = {
     "gradients": "gradients are expected beside the value",
     "cotangent": "the gradients are weighted by a given cotangent",
+    "tangents": "derivatives along given tangents, jvp and hvp",
     "axis": "an axis that is not the last",
     "reduction-none": "a loss that is not reduced",
     "reduction-sum": "a loss that is summed up",
@@ -57,6 +58,7 @@ def needs(case: Case, arrays: Mapping[str, npt.NDArray[Any]]) -> tuple[str, ...]
     has = {
         "gradients": any(name.startswith("gradients.") for name in expected),
         "cotangent": case.cotangent is not None,
+        "tangents": bool(case.tangents),
         "axis": axis is not None and axis % max(leading.ndim, 1) != leading.ndim - 1,
         "reduction-none": given.get("reduction") == "none",
         "reduction-sum": given.get("reduction") == "sum",

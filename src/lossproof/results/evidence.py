@@ -111,7 +111,7 @@ def _outcomes(case: Case, record: Record) -> Iterator[Outcome]:
         if dtype in choice.dtypes:
             yield Outcome(choice.name, choice.expected[output], choice.tolerances.get(output), dtype)
     if case.function.widens and dtype in HALF_TYPES:
-        wide = "float32" if output == "value" else dtype
+        wide = "float32" if output in ("value", "jvp") else dtype
         for due in (case.expected[output], *(due for _, due in others)):
             yield Outcome(FLOAT32_RESULT, due, tolerance, wide)
 

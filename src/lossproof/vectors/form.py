@@ -136,6 +136,7 @@ class Case(Form, frozen=True, kw_only=True):
     inputs: dict[str, Tensor]
     parameters: dict[str, Parameter | None]
     cotangent: Tensor | None
+    tangents: dict[str, Tensor]
     layout: dict[str, str]
     outputs: dict[Output, Due]
     variants: tuple[Variant, ...]

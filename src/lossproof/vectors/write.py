@@ -10,7 +10,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from lossproof.case.arrays import numpy_arrays, numpy_cotangent, numpy_parameters
+from lossproof.case.arrays import numpy_arrays, numpy_cotangent, numpy_parameters, numpy_tangents
 from lossproof.case.expected import Expected, Floats, Sketch, Tolerance, sampled
 from lossproof.case.model import Case
 from lossproof.case.needs import needs
@@ -155,6 +155,7 @@ class _Writer:
             inputs={name: add(array) for name, array in arrays.items()},
             parameters=dict(self._parameters()),
             cotangent=None if cotangent is None else add(cotangent),
+            tangents={name: add(array) for name, array in numpy_tangents(case, self._dtype).items()},
             layout=dict(case.layout),
             outputs={
                 name: self._due(expected, case.tolerances.get(name), self._dtype)
@@ -205,13 +206,19 @@ class _Writer:
             yield self._float32_result(self._case.expected or {})
 
     def _float32_result(self, expected: Mapping[str, Expected]) -> form.Choice:
-        """The value in float32, and all gradients as they are due."""
-        of_variants = [one.outputs["value"] for one in self._case.variants if "value" in one.outputs]
-        due = tuple(
-            self._due(value, self._case.tolerances.get("value"), "float32")
-            for value in (expected["value"], *of_variants)
-        )
-        return form.Choice(name=FLOAT32_RESULT, outputs={"value": due}, dtypes={"value": "float32"})
+        """The value, and its derivative, in float32, and all gradients as they are due."""
+        wide = [name for name in ("value", "jvp") if name in expected]
+        due = {
+            name: tuple(
+                self._due(output, self._case.tolerances.get(name), "float32")
+                for output in (
+                    expected[name],
+                    *(one.outputs[name] for one in self._case.variants if name in one.outputs),
+                )
+            )
+            for name in wide
+        }
+        return form.Choice(name=FLOAT32_RESULT, outputs=due, dtypes=dict.fromkeys(wide, "float32"))
 
     def _due(self, expected: Expected, tolerance: Tolerance | None, dtype: str) -> form.Due:
         add = self._tensors.add
