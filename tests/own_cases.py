@@ -21,5 +21,16 @@ def quick_cases() -> tuple[Case, ...]:
 
 @cache
 def every_case() -> tuple[Case, ...]:
-    """Those of the thorough set, too."""
+    """Those of the thorough set, too, but for the huge ones, which no test runs as they are."""
+    return tuple(case for case in _all() if not case.huge)
+
+
+@cache
+def huge_cases() -> tuple[Case, ...]:
+    """What ``--huge`` adds."""
+    return tuple(case for case in _all() if case.huge)
+
+
+@cache
+def _all() -> tuple[Case, ...]:
     return tuple(load_cases())

@@ -82,5 +82,13 @@ class Case:
         spec = self.inputs[name]
         return tuple(spec["shape"]) if is_description(spec) else spec.shape
 
+    def in_copy(self, index: tuple[int, ...]) -> tuple[int, ...]:
+        """Where an element of an array of the whole lies in one copy; outside of that if of the whole."""
+        if not self.huge or not index:
+            return index
+        row, *rest = index
+        rows = self.shape_of(self.function.leading.name)[0]
+        return row % rows if row < rows * self.times else row, *rest
+
     def complain(self, message: str) -> InputError:
         return InputError(display(self.path), self.line, f"case {self.id}: {message}")

@@ -185,13 +185,9 @@ def _check_worst(case: Case, record: Record) -> Checked:
     numbers = None if found is None else (_number(found[2]), _number(found[3]))
     if found is None or numbers is None or None in numbers:
         return Checked(False, f"what it keeps as its worst element is none: {shortened(str(record.worst))}")
-    index = tuple(map(int, found[1].split(", "))) if found[1] else ()
+    index = case.in_copy(tuple(map(int, found[1].split(", "))) if found[1] else ())
     wanted = record.variant if record.variant != FLUSHED else None
     seen = False
-    if case.huge:
-        # All copies are due the same.
-        rows = case.shape_of(case.function.leading.name)[0]
-        index = (index[0] % rows if index[0] < rows * case.times else index[0], *index[1:]) if index else ()
     for due in _outcomes(case, record):
         element = _element(due, index) if due.name == wanted else None
         if element is None or not _says(found[3], element):
