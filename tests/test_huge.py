@@ -465,6 +465,36 @@ def test_a_device_has_memory_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None
     assert huge.too_large(adapter, case, "float16") is None
 
 
+def test_what_an_adapter_says_of_itself_breaks_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(huge, "available", lambda: GIB)
+    (case,) = [one for one in HUGE if one.id == "softmax/huge/short-rows"]
+
+    class Odd(lossproof.adapters.numpy.NumpyAdapter):
+        name = "odd"
+
+        def free_memory(self) -> Any:
+            return "plenty"
+
+        def from_numpy(self, array: Any) -> Any:
+            raise KeyError("no")
+
+    class Failing(Odd):
+        def free_memory(self) -> Any:
+            raise SystemExit("no")
+
+    for adapter in (Odd(), Failing()):
+        assert "of memory, 1.0 GiB are available" in (huge.too_large(adapter, case, "float16") or "")
+
+    class Without(Odd):
+        softmax = None  # type: ignore[assignment]
+
+    class Float32(Odd):
+        dtypes = ("float32",)
+
+    for adapter in (Without(), Float32()):
+        assert run(adapter, case, "float16")["value"].verdict is Verdict.UNSUPPORTED
+
+
 @pytest.mark.parametrize(
     ("error", "verdict"),
     [

@@ -15,6 +15,7 @@ from lossproof.core.dtypes import numpy_dtype
 from lossproof.core.guest import Elsewhere, guest_of
 from lossproof.core.memory import available, gib
 from lossproof.engine.answer import Answer
+from lossproof.engine.call import missing
 from lossproof.errors import Unsupported
 
 # Beside the arrays: what is made block by block on the way.
@@ -46,7 +47,12 @@ def too_large(adapter: Adapter, case: Case, dtype: str) -> str | None:
             f"an array of {longest:,} elements is not sent to a process of its own, {Elsewhere.longest:,} "
             "are: run a Python adapter in this one (--no-isolate, one job)"
         )
-    need, free = needed(case, dtype), adapter.free_memory()
+    try:
+        if missing(adapter, case, dtype):
+            return None  # the call, which is none, says so
+    except Exception:  # of a property, say: the call shows that, too
+        return None
+    need, free = needed(case, dtype), _free(adapter)
     if free is not None:
         places = [(need.backend, free, f" on {adapter.device}"), (need.copying + _MORE, available(), "")]
     else:
@@ -75,6 +81,15 @@ def needed(case: Case, dtype: str) -> Needed:
     if gradients or case.cotangent is not None:
         kept += value * size
     return Needed(sum(inputs) + outputs + kept + _MORE, max(*inputs, outputs))
+
+
+def _free(adapter: Adapter) -> int | None:
+    """What an adapter says is free on its device; None where it says nothing that is a number."""
+    try:
+        free = guest_of(adapter).visit(adapter.free_memory)
+    except Exception:
+        return None
+    return free if isinstance(free, int) else None
 
 
 def _copies(adapter: Adapter, case: Case, dtype: str) -> bool:
