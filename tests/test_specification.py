@@ -87,7 +87,7 @@ def test_every_case_has_expectation_tolerance_and_a_reason_of_its_own() -> None:
 def test_no_two_cases_have_the_same_content() -> None:
     def content(case: Case) -> str:
         parts = [case.function.name, str(case.dtypes), str(dict(case.parameters)), str(case.wrt)]
-        parts += [str(case.cotangent), str(case.layout), str(dict(case.tangents))]
+        parts += [str(case.cotangent), str(case.layout), str(dict(case.tangents)), str(case.times)]
         parts += [str(v.tolist() if hasattr(v, "tolist") else dict(v)) for v in case.inputs.values()]
         return "|".join(parts)
 
