@@ -22,15 +22,16 @@ def quick_cases() -> tuple[Case, ...]:
 @cache
 def every_case() -> tuple[Case, ...]:
     """Those of the thorough set, too, but for the huge ones, which no test runs as they are."""
-    return tuple(case for case in _all() if not case.huge)
+    return tuple(case for case in all_cases() if not case.huge)
 
 
 @cache
 def huge_cases() -> tuple[Case, ...]:
     """What ``--huge`` adds."""
-    return tuple(case for case in _all() if case.huge)
+    return tuple(case for case in all_cases() if case.huge)
 
 
 @cache
-def _all() -> tuple[Case, ...]:
+def all_cases() -> tuple[Case, ...]:
+    """Those of each set, in the order of their files."""
     return tuple(load_cases())

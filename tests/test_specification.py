@@ -27,11 +27,11 @@ from lossproof.registry.deviations import load_deviations
 from lossproof.registry.find import BUILTIN
 from lossproof.registry.modes import KNOWN, joined
 from tests.families._page import is_made
-from tests.own_cases import every_case, huge_cases
+from tests.own_cases import all_cases
 from tests.plain_yaml import PlainLoader
 
 ROOT = Path(__file__).parent.parent
-CASES = (*every_case(), *huge_cases())
+CASES = all_cases()
 # Of modes, under which every case is judged.
 OF_MODES = {"G-20", "G-21"}
 # The built-in adapters, and each under every mode.
