@@ -239,6 +239,9 @@ class TorchCudaAdapter(TorchAdapter):
             raise Unavailable("no CUDA device is available to PyTorch")
         self.device_name = torch.cuda.get_device_name()
 
+    def free_memory(self) -> int:
+        return int(torch.cuda.mem_get_info()[0])
+
     def synchronize(self) -> None:
         torch.cuda.synchronize()
 

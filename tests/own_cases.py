@@ -21,5 +21,17 @@ def quick_cases() -> tuple[Case, ...]:
 
 @cache
 def every_case() -> tuple[Case, ...]:
-    """Those of the thorough set, too."""
+    """Those of the thorough set, too, but for the huge ones, which no test runs as they are."""
+    return tuple(case for case in all_cases() if not case.huge)
+
+
+@cache
+def huge_cases() -> tuple[Case, ...]:
+    """What ``--huge`` adds."""
+    return tuple(case for case in all_cases() if case.huge)
+
+
+@cache
+def all_cases() -> tuple[Case, ...]:
+    """Those of each set, in the order of their files."""
     return tuple(load_cases())

@@ -30,7 +30,7 @@ from lossproof.registry.find import BUILTIN, available_names
 from lossproof.registry.presence import presences
 from lossproof.results.journal import Journal
 from lossproof.site.edges import edge_cases
-from tests.own_cases import every_case, quick_cases
+from tests.own_cases import all_cases, every_case, quick_cases
 
 FAULTY = """
 from lossproof.adapters.numpy import NumpyAdapter
@@ -382,7 +382,7 @@ def test_list_knows_everything(capsys: pytest.CaptureFixture[str]) -> None:
         found.setdefault(row["kind"], []).append(row["id"])
     assert list(found) == ["functions", "cases", "adapters", "workloads", "clauses", "edge-cases"]
     assert found["functions"] == list(FUNCTIONS)
-    assert found["cases"] == [case.id for case in every_case()]
+    assert found["cases"] == [case.id for case in all_cases()]
     assert found["adapters"] == available_names()
     assert found["clauses"] == list(clauses())
     assert len(found["workloads"]) == len(load_cases([folder("workloads")]))
@@ -392,7 +392,7 @@ def test_list_knows_everything(capsys: pytest.CaptureFixture[str]) -> None:
 def test_list_says_how_many_and_what_to_type_next(capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = status(capsys, "list")
     assert code == 0
-    number = len(every_case())
+    number = len(all_cases())
     assert f"\n{number} cases\n" in out and f"… and {number - 20} more: lossproof list --cases\n" in out
     assert "→ lossproof run -f l2_loss\n" in out
     code, out, _ = status(capsys, "list", "--cases", "softmax")

@@ -27,11 +27,11 @@ from lossproof.registry.deviations import load_deviations
 from lossproof.registry.find import BUILTIN
 from lossproof.registry.modes import KNOWN, joined
 from tests.families._page import is_made
-from tests.own_cases import every_case
+from tests.own_cases import all_cases
 from tests.plain_yaml import PlainLoader
 
 ROOT = Path(__file__).parent.parent
-CASES = every_case()
+CASES = all_cases()
 # Of modes, under which every case is judged.
 OF_MODES = {"G-20", "G-21"}
 # The built-in adapters, and each under every mode.
@@ -87,7 +87,7 @@ def test_every_case_has_expectation_tolerance_and_a_reason_of_its_own() -> None:
 def test_no_two_cases_have_the_same_content() -> None:
     def content(case: Case) -> str:
         parts = [case.function.name, str(case.dtypes), str(dict(case.parameters)), str(case.wrt)]
-        parts += [str(case.cotangent), str(case.layout), str(dict(case.tangents))]
+        parts += [str(case.cotangent), str(case.layout), str(dict(case.tangents)), str(case.times)]
         parts += [str(v.tolist() if hasattr(v, "tolist") else dict(v)) for v in case.inputs.values()]
         return "|".join(parts)
 

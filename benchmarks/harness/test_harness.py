@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from lossproof.adapter import Adapter
+from lossproof.case.model import Case
 from lossproof.case.read import load_cases
 from lossproof.core.resources import folder
 from lossproof.core.verdicts import Verdict
@@ -69,6 +70,11 @@ class Timed:
 EAGER = ("numpy", "torch", "tensorflow", "keras")
 
 
+def runnable() -> list[Case]:
+    """All but the huge ones."""
+    return [case for case in load_cases() if not case.huge]
+
+
 def test_overhead_over_bare_calls(benchmark: Any) -> None:
     """Time of runs over the time inside the frameworks' calls, all eager backends in this process.
 
@@ -78,7 +84,7 @@ def test_overhead_over_bare_calls(benchmark: Any) -> None:
     missing = [entry.info.name for entry in loaded if entry.adapter is None]
     if missing:
         pytest.skip(f"{', '.join(missing)} cannot run")
-    pairs = list(jobs(load_cases(), []))
+    pairs = list(jobs(runnable(), []))
     seconds: dict[str, list[tuple[float, float]]] = {name: [] for name in EAGER}
     timed = [Timed(entry.adapter) for entry in loaded if entry.adapter is not None]
 
@@ -167,7 +173,7 @@ def test_cost_per_case(benchmark: Any, how: str, c_adapter: str) -> None:
     """Small cases of one function, so that what is measured is the way there and back."""
     reference = c_adapter if how == "pipe-to-c" else "numpy"
     loaded = load_adapter(reference, isolate=how == "isolated")
-    pairs = list(jobs(load_cases(), ["float32"]))
+    pairs = list(jobs(runnable(), ["float32"]))
     pairs = [(case, d) for case, d in pairs if case.id.startswith("sigmoid/tails/")]
 
     def run() -> None:
@@ -206,7 +212,7 @@ def test_jobs(benchmark: Any, name: str, processes: int) -> None:
     """All float32 cases, isolated, start of the framework included."""
     if load_adapter(name).adapter is None:
         pytest.skip(f"{name} is not installed")
-    pairs = list(jobs(load_cases(), ["float32"]))
+    pairs = list(jobs(runnable(), ["float32"]))
 
     def run() -> None:
         loaded = load_adapter(name, isolate=True)

@@ -80,6 +80,11 @@ class Adapter:
 
         return np.asarray(array)
 
+    def free_memory(self) -> int | None:
+        """Bytes that are free on the device, where that has memory of its own; None where it has not, or
+        that cannot be told. Huge cases for which there is too little are skipped."""
+        return None
+
     def evaluate(self, function: Call, arrays: Mapping[str, Any]) -> Any:
         """Evaluate ``function(*arrays.values())``; adapters of compilers compile it first."""
         return function(*arrays.values())

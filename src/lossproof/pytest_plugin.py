@@ -187,7 +187,7 @@ class CaseFile(pytest.File):
             if loaded.adapter is None and not explicit:
                 continue  # named once in the header
             for case in cases:
-                if case.thorough and not all_cases and loaded.info.name not in always:
+                if case.huge or (case.thorough and not all_cases and loaded.info.name not in always):
                     continue
                 for dtype in case.dtypes:
                     yield CaseItem.from_parent(

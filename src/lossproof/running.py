@@ -26,6 +26,7 @@ def run(
     dtypes: str | Iterable[str] = (),
     modes: str | Iterable[str] = (),
     thorough: bool = False,
+    huge: bool = False,
     isolate: bool | None = None,
     python: Reference | None = None,
     timeout: float = CASE_TIMEOUT,
@@ -46,6 +47,7 @@ def run(
             instead of as it is; docs/modes.md lists them.
         thorough: run the long and the redundant cases, too, which the quick set leaves out; a case, topic
             or file that is named is run all the same.
+        huge: run the huge cases, too, of arrays past 2**31 elements, each where there is memory for it.
         isolate: run each adapter in a process of its own, so that a crash or a hang costs one case; by
             default every one that is not built in. Adapters given as objects or classes run in this one.
         python: the interpreter of the environment that the adapters run in.
@@ -71,6 +73,7 @@ def run(
         _several(dtypes),
         modes=_several(modes),
         thorough=thorough,
+        huge=huge,
         isolate=True if interpreter is not None else isolate,
         timeout=timeout,
         jobs=jobs,

@@ -42,6 +42,7 @@ class Session:
         modes: transformations of their frameworks under which the adapters run instead of as they are, each
             adapter under each; one that has not the mode is skipped.
         thorough: run cases that are marked as thorough, too.
+        huge: run huge cases, too, where there is memory for them.
         isolate: run Python adapters in processes of their own; by default those that are not built in.
         timeout: seconds that a process of its own may take to start, and for each call.
         jobs: processes that each adapter's cases are spread over; more than 1 isolates.
@@ -61,6 +62,7 @@ class Session:
         *,
         modes: Sequence[str] = (),
         thorough: bool = False,
+        huge: bool = False,
         isolate: bool | None = None,
         timeout: float = CASE_TIMEOUT,
         jobs: int = 1,
@@ -76,7 +78,7 @@ class Session:
             raise LossproofError(
                 "jobs above 1 are processes of their own; without isolation there is one job"
             )
-        self.cases: Selection = select_pairs(cases, functions, dtypes, thorough)
+        self.cases: Selection = select_pairs(cases, functions, dtypes, thorough, huge)
         self.dtypes = tuple(dtypes)
         self.whole = not cases and not functions
         self.set = cases_set(self.whole, thorough)
@@ -95,13 +97,18 @@ class Session:
                 raise LossproofError(f"two adapters are called {one.info.name!r}; rename one")
             if self.whole:
                 # Only a run over all cases can tell that a deviation names none of them.
-                one.deviations.check_ids([*self.cases.ids, *self.cases.left_out])
+                one.deviations.check_ids([*self.cases.ids, *self.left_out])
             if len(chosen) > 1 and isinstance(one.adapter, RemoteAdapter):
                 # It starts again when its turn comes: a device, or memory, may have room for one only.
                 one.adapter.close()
             loaded[one.info.name] = one
             loading(number, len(chosen))
         self.adapters = tuple(loaded.values())
+
+    @property
+    def left_out(self) -> set[str]:
+        """Ids of cases that were not run only because they are thorough or huge."""
+        return self.cases.left_out | self.cases.huge_left_out
 
     def records(self, loaded: Loaded, journal: Journal | None = None) -> Generator[list[Record]]:
         """Run one of the adapters; the records of one pair after the other, in the order of the cases.

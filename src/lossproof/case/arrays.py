@@ -23,6 +23,11 @@ def numpy_arrays(case: Case, dtype: str) -> dict[str, npt.NDArray[Any]]:
     return arrays
 
 
+def repeated(array: npt.NDArray[Any], times: int) -> npt.NDArray[Any]:
+    """An array ``times`` times along its first axis, itself if that is once."""
+    return array if times == 1 else np.tile(array, (times, *[1] * (array.ndim - 1)))
+
+
 def numpy_parameters(case: Case, dtype: str) -> dict[str, Any]:
     """The case's keyword parameters, arrays as NumPy arrays of the dtype."""
     kinds = {parameter.name: parameter.kind for parameter in case.function.parameters}

@@ -23,6 +23,8 @@ from lossproof.core.layout import LAYOUTS
 # As many elements may a case's inputs and outputs have together, and the arrays that the expectations and
 # tolerances of a file describe: an array of float64 of so many is 128 MiB.
 MAX_ELEMENTS = 2**24
+# As often may the arrays of a case be repeated, which are in memory as a whole only where it is run.
+MAX_TIMES = 2**40
 
 # To a parser that knows no hex floats they are text, as infinities and NaN are to some.
 _NUMBER = {
@@ -35,6 +37,7 @@ _LAYOUT = must(f"one of {', '.join(LAYOUTS)}")
 Number = Annotated[float, Meta(extra_json_schema=instead(**_NUMBER))]
 Integer = Annotated[int, must("an integer of 64 bits", ge=-(2**63), le=2**63 - 1)]
 Length = Annotated[int, must(f"an integer from 0 to {MAX_ELEMENTS}", ge=0, le=MAX_ELEMENTS)]
+Times = Annotated[int, must(f"an integer from 1 to {MAX_TIMES}", ge=1, le=MAX_TIMES)]
 Lengths = Annotated[tuple[Length, ...], must("a list of lengths")]
 Words = Annotated[str, matching("[a-z0-9]+(-[a-z0-9]+)*", "lower-case words and numbers joined by hyphens")]
 Dtypes = Annotated[tuple[Dtype, ...], Meta(min_length=1, extra_json_schema=_UNIQUE)]
@@ -269,6 +272,7 @@ class CaseEntry(Form, frozen=True, kw_only=True):
     why: Sentence
     dtypes: Dtypes
     inputs: dict[str, Input]
+    times: Times = 1
     parameters: dict[str, Any] = field(default_factory=dict)
     cotangent: Input | UnsetType = UNSET
     tangents: dict[str, Input] = field(default_factory=dict)

@@ -29,6 +29,9 @@ class Case:
     for a case that has not been certified yet. ``vacuous`` names outputs that nonsense would pass, with the
     reason; ``choices`` are the outcomes of other definitions that the field documents. A ``thorough`` case
     is left out of the quick set.
+
+    A case is ``huge`` whose arrays, what is expected among them, lie one behind the other ``times`` times
+    along their first axis. Everything here is of one of these copies.
     """
 
     id: str
@@ -51,8 +54,13 @@ class Case:
     line: int
     about: str
     thorough: bool = False
+    times: int = 1
     tangents: Mapping[str, Any] = field(default_factory=dict)
     """The directions of ``jvp`` and ``hvp``, by array; without any, neither is asked for."""
+
+    @property
+    def huge(self) -> bool:
+        return self.times > 1
 
     @property
     def exact_arrays(self) -> dict[str, npt.NDArray[Any]]:
@@ -73,6 +81,14 @@ class Case:
         """The shape of an input, which need not be built for it."""
         spec = self.inputs[name]
         return tuple(spec["shape"]) if is_description(spec) else spec.shape
+
+    def in_copy(self, index: tuple[int, ...]) -> tuple[int, ...]:
+        """Where an element of an array of the whole lies in one copy; outside of that if of the whole."""
+        if not self.huge or not index:
+            return index
+        row, *rest = index
+        rows = self.shape_of(self.function.leading.name)[0]
+        return row % rows if row < rows * self.times else row, *rest
 
     def complain(self, message: str) -> InputError:
         return InputError(display(self.path), self.line, f"case {self.id}: {message}")

@@ -32,6 +32,7 @@ FLAGS = {
     "empty": "an array without elements",
     "long-rows": f"more than {LONG_ROW:,} elements along the axis, or the last one",
     "layout": "an array that lies in memory otherwise than in C order",
+    "huge": "arrays past 2**31 elements: a case whose rows are repeated",
     "sums": "an output that is judged by sums over it and a sample",
 }
 
@@ -72,6 +73,7 @@ def needs(case: Case, arrays: Mapping[str, npt.NDArray[Any]]) -> tuple[str, ...]
         "empty": any(not array.size for array in arrays.values()),
         "long-rows": row > LONG_ROW,
         "layout": bool(case.layout),
+        "huge": case.huge,
         "sums": any(isinstance(due, Sketch) for due in expected.values()),
     }
     return tuple(flag for flag in FLAGS if has[flag])

@@ -195,6 +195,8 @@ class _CaseReader:
         due["value"] = result_shape(function, shapes, parameters)
         if tangents:
             due |= {"jvp": due["value"], **{f"hvp.{name}": shapes[name] for name in tangents}}
+        if entry.times > 1:
+            self.repeated(shapes, due["value"], parameters)
         expected = None if entry.expected is UNSET else self.expected(entry.expected, due, "expected")
         tolerances = {} if expected is None else self.tolerances(entry.tolerance, expected, "tolerance")
         self.bounded(expected or {}, tolerances)
@@ -220,6 +222,7 @@ class _CaseReader:
             line=self.written.line,
             about=self.file.file.about,
             thorough=entry.thorough or self.file.file.thorough,
+            times=entry.times,
         )
 
     # -- what the function takes and gives -----------------------------------------------------
@@ -309,6 +312,31 @@ class _CaseReader:
                     f"the tangent of {name} has shape {given}, but {name} has {wanted}", "tangents", name
                 )
         return found
+
+    def repeated(
+        self, shapes: Mapping[str, tuple[int, ...]], value: tuple[int, ...], parameters: Mapping[str, Any]
+    ) -> None:
+        """That a case which is repeated is one of independent rows, and says nothing of the whole."""
+        rank = len(shapes[self.function.leading.name])
+        if parameters.get("reduction", "none") != "none":
+            raise self.fail("times takes the reduction none, which leaves each row its own result", "times")
+        if len({shape[:1] for shape in (*shapes.values(), value)}) > 1 or not value:
+            raise self.fail("times takes inputs and a result that have a first axis in common", "times")
+        if parameters.get("axis") in (0, -rank):
+            raise self.fail("times takes another axis than the first, along which it repeats", "times")
+        for field in ("layout", "variants", "tangents"):
+            if getattr(self.entry, field):
+                raise self.fail(f"a case with times has no {field}", field)
+        for parameter in self.function.parameters:
+            spec = parameters[parameter.name]
+            if parameter.kind == "array" and spec is not None and len(shape_of(spec)) >= rank:
+                raise self.fail(f"times does not repeat {parameter.name}, which is by row", "times")
+        if value[0] < 3 or not value[0] % 2:
+            raise self.fail(
+                f"times takes an odd number of rows from 3 up, not {value[0]}: an index that wraps at a "
+                "power of two then meets another row",
+                "times",
+            )
 
     def layout(self, given: Mapping[str, Any]) -> Mapping[str, str]:
         """The layouts of arrays that the case gives and that can be laid out so."""
@@ -523,6 +551,12 @@ class _CaseReader:
         found = {name: self.expectation(spec, *place, *name.split(".")) for name, spec in outputs.items()}
         for name, output in found.items():
             self.of_shape(name, output.shape, due[name], *place)
+            if isinstance(output, Sketch) and self.entry.times > 1:
+                raise self.fail(
+                    f"{name} is given by sums, and of a case with times each element is needed: 128 at most, "
+                    "or some that a description stands for",
+                    *place, *name.split("."),
+                )  # fmt: skip
         return found
 
     def of_shape(self, output: str, shape: tuple[int, ...], due: tuple[int, ...], *place: str | int) -> None:

@@ -38,6 +38,10 @@ class Selection:
     """The first that has no expectation yet."""
     left_out: set[str] = field(default_factory=set)
     """Ids of thorough cases that are not in the quick set."""
+    huge: bool = False
+    """Whether huge cases are chosen."""
+    huge_left_out: set[str] = field(default_factory=set)
+    """Ids of those that are not, or not yet."""
     _shared: dict[tuple[Path, tuple[str, ...]], tuple[Path, tuple[str, ...]]] = field(default_factory=dict)
     """Each file with each list of dtypes once."""
 
@@ -47,6 +51,9 @@ class Selection:
         A case takes the place of an earlier one with its id.
         """
         for case in cases:
+            if case.huge and not self.huge:
+                self.huge_left_out.add(case.id)
+                continue
             if case.thorough and not thorough(case):
                 if case.id not in self._places:
                     self.left_out.add(case.id)
@@ -117,7 +124,9 @@ def _chosen(listed: Sequence[str], dtypes: Sequence[str]) -> list[str]:
     return [dtype for dtype in listed if not dtypes or dtype in dtypes]
 
 
-def select_cases(references: Sequence[str], functions: Sequence[str], thorough: bool = False) -> Selection:
+def select_cases(
+    references: Sequence[str], functions: Sequence[str], thorough: bool = False, huge: bool = False
+) -> Selection:
     """Choose the cases that ``references`` name, all of lossproof's own when there is none.
 
     A reference is a case id or the beginning of ids (``softmax``, ``softmax/limits``), with ``*`` and
@@ -125,7 +134,8 @@ def select_cases(references: Sequence[str], functions: Sequence[str], thorough: 
     name even where a file is called so; ``./softmax`` is the file.
 
     Cases marked as thorough are left out unless ``thorough`` asks for them or a reference names the case,
-    its topic or its file.
+    its topic or its file. Huge ones are left out, named or not, unless ``huge`` asks for them: they take more
+    memory than anyone would give by accident.
 
     Raises:
         LossproofError: a reference matches nothing, or a function is unknown.
@@ -147,7 +157,7 @@ def select_cases(references: Sequence[str], functions: Sequence[str], thorough: 
 
     names = [reference for reference in references if names_cases(reference)]
     paths = [Path(reference) for reference in references if reference not in names]
-    selected = Selection()
+    selected = Selection(huge=huge)
     if paths:
         files = {path.resolve() for path in paths if not path.is_dir()}
         selected.add(wanted(iterate_cases(paths)), lambda case: thorough or case.path.resolve() in files)
@@ -160,6 +170,8 @@ def select_cases(references: Sequence[str], functions: Sequence[str], thorough: 
             if not whole:
                 selected.leave_out(own().passed_over(name, functions))
     if not len(selected):
+        if selected.huge_left_out and not selected.left_out:
+            raise LossproofError("no case is left but huge ones; --huge runs them")
         if selected.left_out:
             raise LossproofError("no case is left but thorough ones; --thorough runs them")
         raise LossproofError("no case is left after --function")
@@ -167,7 +179,11 @@ def select_cases(references: Sequence[str], functions: Sequence[str], thorough: 
 
 
 def select_pairs(
-    references: Sequence[str], functions: Sequence[str], dtypes: Sequence[str], thorough: bool = False
+    references: Sequence[str],
+    functions: Sequence[str],
+    dtypes: Sequence[str],
+    thorough: bool = False,
+    huge: bool = False,
 ) -> Selection:
     """Choose cases as ``select_cases`` does, of which some are to be had in the dtypes, if there are any.
 
@@ -176,7 +192,7 @@ def select_pairs(
     """
     for dtype in dtypes:
         require("dtype", dtype, DTYPES)
-    selected = select_cases(references, functions, thorough)
+    selected = select_cases(references, functions, thorough, huge)
     if selected.uncertified is not None:
         raise selected.uncertified.complain("has no expectation yet; run lossproof certify --write")
     if not selected.pairs(dtypes):

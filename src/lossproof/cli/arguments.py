@@ -86,6 +86,15 @@ def add_thorough(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
 
 
+def add_huge(parser: argparse.ArgumentParser) -> None:
+    """``--huge``"""
+    parser.add_argument(
+        "--huge", action="store_true",
+        help="run the huge cases, too, of arrays past 2**31 elements; one for which there is too little "
+        "memory is skipped (without this none runs, named or not)",
+    )  # fmt: skip
+
+
 def add_isolation(parser: argparse.ArgumentParser, which: str, timeout: float | None, default: str) -> None:
     """``--isolate`` and ``--no-isolate``, by default for which, and ``--timeout``, by default what."""
     parser.add_argument(

@@ -25,7 +25,8 @@ from lossproof.registry.loaded import Loaded
 def show_case(console: Console, case: Case) -> None:
     clause = clauses()[case.clause]
     console.print()
-    console.print(Text(case.id, style="bold"), Text(f"({case.level}{', thorough' if case.thorough else ''})"))
+    kind = f"{case.level}{', thorough' if case.thorough else ''}{', huge' if case.huge else ''}"
+    console.print(Text(case.id, style="bold"), Text(f"({kind})"))
     console.print(Text(visible(f"{display(case.path)}:{case.line}"), style="dim"))
     rows = [
         ("about", _paragraph(case.about)),
@@ -35,6 +36,8 @@ def show_case(console: Console, case: Case) -> None:
         *((name, _show_input(spec)) for name, spec in case.inputs.items()),
         *((name, str(value)) for name, value in case.parameters.items()),
     ]
+    if case.huge:
+        rows.append(("times", f"all arrays lie {case.times:,} times one behind the other"))
     if case.cotangent is not None:
         rows.append(("cotangent", _show_input(case.cotangent)))
     rows += [(f"tangent of {name}", _show_input(spec)) for name, spec in case.tangents.items()]
@@ -91,6 +94,9 @@ def show_answer(console: Console, case: Case, loaded: Loaded) -> None:
     console.print(title(info))
     if loaded.adapter is None:
         console.print(Text(visible(f"  skipped: {info.skipped}"), style="dim"))
+        return
+    if case.huge:
+        console.print(Text(f"  lossproof run --huge -a {info.name} {case.id} runs it", style="dim"))
         return
     for dtype in case.dtypes:
         with warnings.catch_warnings():

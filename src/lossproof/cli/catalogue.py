@@ -85,7 +85,8 @@ def _signature(function: Function) -> str:
 
 def _cases(cases: Sequence[Case]) -> Iterator[Entry]:
     for case in cases:
-        text = f"({case.clause}, {case.level}{', thorough' if case.thorough else ''}) {case.why}"
+        kind = f"{case.level}{', thorough' if case.thorough else ''}{', huge' if case.huge else ''}"
+        text = f"({case.clause}, {kind}) {case.why}"
         yield Entry("cases", case.id, text, f"lossproof explain {case.id}", case.about)
 
 

@@ -24,7 +24,7 @@ def main(options: argparse.Namespace) -> int:
     from lossproof.registry.find import available_names
 
     out = console(120)
-    cases = list(select_cases([options.case], [], thorough=True))
+    cases = list(select_cases([options.case], [], thorough=True, huge=True))
     choices = options.adapter or [Choice(name) for name in available_names()]
     loaded = [
         load_adapter(choice.reference, isolate=runs_apart(choice.reference, None), python=choice.python)

@@ -24,6 +24,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--thorough", action="store_true",
         help="the long and the redundant cases, too, which the quick set leaves out",
     )  # fmt: skip
+    parser.add_argument(
+        "--huge", action="store_true",
+        help="the huge cases, too: some rows and how often a runner is to repeat them",
+    )  # fmt: skip
 
 
 def main(options: argparse.Namespace) -> int:
@@ -34,7 +38,7 @@ def main(options: argparse.Namespace) -> int:
     from lossproof.vectors.write import export
 
     start = time.perf_counter()
-    selection = select_pairs(options.cases, options.function, options.dtype, options.thorough)
+    selection = select_pairs(options.cases, options.function, options.dtype, options.thorough, options.huge)
     taken = cases_set(not options.cases and not options.function, options.thorough)
     with progress("exporting") as update:
         index = export(selection, options.dtype, taken, options.out, update)

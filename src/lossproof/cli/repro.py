@@ -30,7 +30,7 @@ def main(options: argparse.Namespace) -> int:
     from lossproof.isolation.remote import RemoteAdapter
     from lossproof.repro.script import reproduce
 
-    cases = list(select_cases([options.case], [], thorough=True))
+    cases = list(select_cases([options.case], [], thorough=True, huge=True))
     if len(cases) != 1:
         raise LossproofError(f"{options.case!r} names {len(cases)} cases; repro takes one")
     (case,) = cases

@@ -16,6 +16,7 @@ from lossproof.cli.arguments import (
     add_cases,
     add_dtypes,
     add_functions,
+    add_huge,
     add_isolation,
     add_modes,
     add_thorough,
@@ -47,6 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_functions(parser)
     add_dtypes(parser)
     add_thorough(parser)
+    add_huge(parser)
     parser.add_argument("--json", type=path, metavar="FILE", help="write all results as JSON")
     parser.add_argument(
         "--results", type=path, metavar="DIR",
@@ -98,7 +100,7 @@ def main(options: argparse.Namespace) -> int:
     with progress("loading adapters", options.quiet) as update:
         session = Session(
             options.adapter, options.cases, options.function, options.dtype,
-            modes=options.mode, thorough=options.thorough,
+            modes=options.mode, thorough=options.thorough, huge=options.huge,
             isolate=options.isolate, timeout=options.timeout, jobs=options.jobs, loading=update,
         )  # fmt: skip
     with session:
@@ -185,7 +187,14 @@ def _run(
 def _left_out(session: Session) -> str:
     """What to say of cases that the quick set has not."""
     count, left_out = len(session.cases), len(session.cases.left_out)
-    return f"quick set: {count:,} of {count + left_out:,} cases; --thorough runs all" if left_out else ""
+    said = [f"quick set: {count:,} of {count + left_out:,} cases; --thorough runs all"] if left_out else []
+    huge = len(session.cases.huge_left_out)
+    said += (
+        [f"{counted(huge, 'huge case')} left out; --huge runs {'it' if huge == 1 else 'them'}"]
+        if huge
+        else []
+    )
+    return "; ".join(said)
 
 
 def _write_files(
@@ -217,7 +226,7 @@ def _renew_folder(options: argparse.Namespace, session: Session, journal: Journa
         if infos[name].skipped is None:
             renew(
                 options.results, infos[name], records, all_cases=session.whole, dtypes=options.dtype,
-                left_out=session.cases.left_out, cases=session.set,
+                left_out=session.left_out, cases=session.set,
             )  # fmt: skip
 
 

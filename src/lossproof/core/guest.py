@@ -186,6 +186,8 @@ class Elsewhere(Guest):
     What only that process can watch of a call it is asked for here, and here it says what it saw.
     """
 
+    longest = 2**26
+    """As many elements has an array at most that can be sent there."""
     twice = False
     """Whether it is to make the call twice."""
     touched: Sequence[str] | None = None

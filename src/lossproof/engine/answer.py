@@ -5,6 +5,7 @@ Knows adapters and nothing of cases, so that standalone scripts can carry its so
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -30,6 +31,9 @@ Prepare = Callable[[], Callable[[], Bound]]
 Tangents = Callable[[], Mapping[str, Any]]
 """Hands the directions of derivatives to the adapter, as its own arrays by name."""
 
+
+# What larger arrays held is remembered by a digest, which takes no memory.
+_REMEMBERED = 2**20
 
 # What parameters are that are no arrays.
 _PLAIN = (bool, int, float, str, tuple, type(None))
@@ -76,9 +80,9 @@ def answer_to(
         if isinstance(error, ProcessFault):
             answer.raised |= dict.fromkeys(further, error)
             return answer
-        if wrt:
-            # The value may be fine all the same; ask for it alone.
-            _ask_value(adapter, prepare, answer)
+    if wrt and answer.raised:
+        # The value may be fine all the same; ask for it alone, once the error keeps no arrays alive.
+        _ask_value(adapter, prepare, answer)
     if further and tangents is not None:
         _ask_further(adapter, prepare, tangents, further, answer)
     return answer
@@ -208,9 +212,15 @@ def _native(
 def _bits(adapter: Adapter, arrays: Mapping[str, Any]) -> dict[str, bytes] | None:
     """What arrays hold, bit for bit; None where the adapter does not turn its own arrays back."""
     try:
-        return {name: adapter.to_numpy(array).tobytes() for name, array in arrays.items()}
+        return {name: _remembered(adapter.to_numpy(array)) for name, array in arrays.items()}
     except Exception:
         return None
+
+
+def _remembered(array: npt.NDArray[Any]) -> bytes:
+    if array.nbytes <= _REMEMBERED:
+        return array.tobytes()
+    return hashlib.sha256(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data).digest()
 
 
 def _numpy(adapter: Adapter, native: Any) -> npt.NDArray[Any]:

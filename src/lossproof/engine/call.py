@@ -8,7 +8,13 @@ from typing import Any
 import numpy as np
 
 from lossproof.adapter import Adapter, Call
-from lossproof.case.arrays import numpy_arrays, numpy_cotangent, numpy_parameters, numpy_tangents
+from lossproof.case.arrays import (
+    numpy_arrays,
+    numpy_cotangent,
+    numpy_parameters,
+    numpy_tangents,
+    repeated,
+)
 from lossproof.case.model import Case
 from lossproof.core.dtypes import FLOAT_TYPES
 from lossproof.core.guest import guest_of
@@ -24,12 +30,13 @@ def prepare(adapter: Adapter, case: Case, dtype: str) -> Callable[[], Bound]:
     cotangent = numpy_cotangent(case, dtype)
 
     def bind() -> Bound:
-        native = {name: adapter.from_numpy(array) for name, array in arrays.items()}
+        # One array at a time: where a backend copies, the next one finds room.
+        native = {name: adapter.from_numpy(repeated(array, case.times)) for name, array in arrays.items()}
         bound = {
             name: adapter.from_numpy(value) if isinstance(value, np.ndarray) else value
             for name, value in parameters.items()
         }
-        weights = None if cotangent is None else adapter.from_numpy(cotangent)
+        weights = None if cotangent is None else adapter.from_numpy(repeated(cotangent, case.times))
         return Call(adapter, case.function.name, bound), native, weights
 
     return bind

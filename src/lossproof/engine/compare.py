@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,6 +17,11 @@ Floats = npt.NDArray[np.float64]
 
 # What a sum against a pattern of signs allows: so many times the root of the squares (T-8).
 SIGNED_SUM = 6.0
+# So many elements of a repeated output are compared at a time: what is needed on the way is float64.
+AT_ONCE = 2**20
+
+Index = Callable[[int], tuple[int, ...]]
+"""Of an element by its place in a flattened tensor."""
 
 
 @dataclass(frozen=True)
@@ -34,27 +40,103 @@ class Comparison:
     error_ulp: float | None = None
     flushed: bool = False
     worst: str = ""
+    wrong: int = 0
+    """How many elements are wrong, where that is known."""
 
 
 def compare(
-    actual: npt.NDArray[Any], expected: Expected, tolerance: Tolerance | None, dtype: str
+    actual: npt.NDArray[Any], expected: Expected, tolerance: Tolerance | None, dtype: str, times: int = 1
 ) -> Comparison:
     """Compare one output of the given dtype.
 
     Shape, dtype and the places of NaN, infinities and (where demanded) zeros have to agree;
     finite elements may differ by the tolerance. ``flushed`` says that the output is right only
     if subnormal results may be zero.
+
+    With ``times`` above 1 what is expected, and tolerated, lies so many times one behind the other along the
+    first axis. All elements are compared even so, in little memory beside that of ``actual``.
     """
-    shape = expected.shape
+    shape = expected.shape if times == 1 else (times * expected.shape[0], *expected.shape[1:])
     if actual.shape != shape:
         return Comparison(False, f"shape {actual.shape} where {shape} is due")
+    if times > 1:
+        assert not isinstance(expected, Sketch)  # the loader refuses one that is repeated
+        return _compare_repeated(actual.reshape(times, *expected.shape), expected, tolerance, dtype)
     if dtype not in FLOAT_TYPES or tolerance is None:
         return _compare_integers(actual, expected)
     if actual.dtype != FLOAT_TYPES[dtype].numpy:
         return _of_another_dtype(actual, expected, tolerance, dtype)
     if isinstance(expected, Sketch):
         return _compare_sketch(actual, expected, tolerance, FLOAT_TYPES[dtype])
-    return _compare_floats(actual.astype(np.float64), expected, tolerance, FLOAT_TYPES[dtype])
+    found = _compare_floats(actual.astype(np.float64), expected, tolerance, FLOAT_TYPES[dtype])
+    return _counted(found, actual.size)
+
+
+def _counted(found: Comparison, size: int) -> Comparison:
+    """With the number of elements that are wrong in the message."""
+    return (
+        replace(found, message=f"{found.wrong} of {size} elements {found.message}") if found.wrong else found
+    )
+
+
+def _compare_repeated(
+    copies: npt.NDArray[Any], pattern: npt.NDArray[Any], tolerance: Tolerance | None, dtype: str
+) -> Comparison:
+    """Compare each copy with the pattern; one that has the bits of the first is as right as that is."""
+    integers = dtype not in FLOAT_TYPES or tolerance is None
+    if integers and not np.issubdtype(copies.dtype, np.integer):
+        return Comparison(False, f"dtype {copies.dtype} where an integer dtype is due")
+    if not integers and copies.dtype != FLOAT_TYPES[dtype].numpy:
+        return Comparison(False, f"dtype {copies.dtype} where {dtype} is due")
+    bits = np.dtype(f"u{copies.dtype.itemsize}")
+    first = copies[0].view(bits)
+    alike, found = 0, Comparison(True)
+    for start in range(0, len(copies), step := max(1, AT_ONCE // pattern.size)):
+        block = copies[start : start + step]
+        others = (block.view(bits) != first).reshape(len(block), -1).any(axis=1)
+        alike += len(block) - int(np.count_nonzero(others))
+        others[0] |= start == 0
+        if others.any():
+            numbers = start + np.flatnonzero(others)
+            one = _compare_copies(block[others], numbers, pattern, tolerance, dtype)
+            if start == 0:
+                of_first = _compare_copies(copies[:1], numbers[:1], pattern, tolerance, dtype)
+            found = _worse(found, one)
+    wrong = found.wrong + (alike - 1) * of_first.wrong
+    return _counted(replace(found, wrong=wrong), copies.size)
+
+
+def _compare_copies(
+    copies: npt.NDArray[Any],
+    numbers: npt.NDArray[np.int64],
+    pattern: npt.NDArray[Any],
+    tolerance: Tolerance | None,
+    dtype: str,
+) -> Comparison:
+    """Compare some of the copies, which are those of these numbers."""
+
+    def index(place: int) -> tuple[int, ...]:
+        copy, within = divmod(place, pattern.size)
+        row, *rest = (int(i) for i in np.unravel_index(within, pattern.shape))
+        return int(numbers[copy]) * len(pattern) + row, *rest
+
+    due = np.broadcast_to(pattern, copies.shape)
+    if tolerance is None or dtype not in FLOAT_TYPES:
+        return _compare_equal(copies, due, index)
+    return _compare_floats(copies.astype(np.float64), due, tolerance, FLOAT_TYPES[dtype], index)
+
+
+def _worse(one: Comparison, two: Comparison) -> Comparison:
+    """The worse of two comparisons of parts, for both."""
+
+    def badness(part: Comparison) -> tuple[bool, float]:
+        if part.error is None or part.allowed is None:
+            return not part.ok, math.inf if part.wrong else -1.0
+        return not part.ok, part.error / max(part.allowed, 5e-324)
+
+    worse = max(one, two, key=badness)
+    flushed = worse.ok and (one.flushed or two.flushed)
+    return replace(worse, flushed=flushed, wrong=one.wrong + two.wrong)
 
 
 def _of_another_dtype(
@@ -78,14 +160,21 @@ def _compare_integers(actual: npt.NDArray[Any], expected: Expected) -> Compariso
         if np.array_equal(sums, expected.sums):
             return Comparison(True)
         return Comparison(False, f"{int((sums != expected.sums).sum())} block sums differ")
+    return _counted(_compare_equal(actual, expected), actual.size)
+
+
+def _compare_equal(
+    actual: npt.NDArray[Any], expected: npt.NDArray[Any], index: Index | None = None
+) -> Comparison:
     wrong = actual != expected
     if not wrong.any():
         return Comparison(True)
-    where = tuple(int(i) for i in np.argwhere(wrong)[0])
+    first = int(wrong.argmax())
+    there = f"{_place(_index(first, expected.shape, index))}: {actual.flat[first]}"
     return Comparison(
         False,
-        f"{int(wrong.sum())} of {wrong.size} elements differ, "
-        f"first at {_place(where)}: {actual[where]} where {expected[where]} is due",
+        f"differ, first at {there} where {expected.flat[first]} is due",
+        wrong=int(wrong.sum()),
     )
 
 
@@ -99,7 +188,8 @@ def _compare_sketch(
     )
     sums = _compare_sums(actual, expected, tolerance, dtype)
     if not sample.ok:
-        return replace(sample, message=f"of {expected.sample.size} sampled elements {sample.message}")
+        said = _counted(sample, expected.sample.size).message
+        return replace(sample, message=f"of {expected.sample.size} sampled elements {said}")
     return replace(sums, flushed=sums.flushed or sample.flushed)
 
 
@@ -137,7 +227,10 @@ def _compare_sums(
     return Comparison(False, message, result.error, result.allowed)
 
 
-def _compare_floats(actual: Floats, expected: Floats, tolerance: Tolerance, dtype: FloatType) -> Comparison:
+def _compare_floats(
+    actual: Floats, expected: Floats, tolerance: Tolerance, dtype: FloatType, index: Index | None = None
+) -> Comparison:
+    """The message of what is wrong lacks how many elements are; ``index`` says where one is."""
     if not actual.size:
         return Comparison(True)
     with np.errstate(invalid="ignore", over="ignore"):
@@ -147,7 +240,7 @@ def _compare_floats(actual: Floats, expected: Floats, tolerance: Tolerance, dtyp
         share = error / np.maximum(allowed, 5e-324)
         worst = int(share.argmax())
         if share.flat[worst] < 1:
-            return _at(worst, actual, expected, error, allowed, dtype)
+            return _at(worst, actual, expected, error, allowed, dtype, index)
         # Infinities have no distance; they are compared for equality below.
         finite = np.isfinite(error)
         close = finite & (error <= allowed)
@@ -169,16 +262,16 @@ def _compare_floats(actual: Floats, expected: Floats, tolerance: Tolerance, dtyp
         if not judged.any():
             return Comparison(True, flushed=flushed)
         worst = _worst(error, allowed, judged)
-        return replace(_at(worst, actual, expected, error, allowed, dtype), flushed=flushed)
+        return replace(_at(worst, actual, expected, error, allowed, dtype, index), flushed=flushed)
     worst_wrong = _worst(error, allowed, wrong)
-    found = _at(worst_wrong, actual, expected, error, allowed, dtype)
-    message = f"{int(wrong.sum())} of {wrong.size} elements are wrong, worst at {found.worst}"
+    found = _at(worst_wrong, actual, expected, error, allowed, dtype, index)
+    message = f"are wrong, worst at {found.worst}"
     if found.error is not None:
         must = f"must be exactly {expected.flat[worst_wrong]:.9g}" if found.allowed == 0 else (
             f"off by {found.error:.3g} ({found.error_ulp:.3g} ULP), {found.allowed:.3g} is allowed"
         )  # fmt: skip
         message += f", {must}"
-    return replace(found, ok=False, message=message)
+    return replace(found, ok=False, message=message, wrong=int(wrong.sum()))
 
 
 def _worst(error: Floats, allowed: Floats, judged: npt.NDArray[np.bool_]) -> int:
@@ -188,17 +281,27 @@ def _worst(error: Floats, allowed: Floats, judged: npt.NDArray[np.bool_]) -> int
 
 
 def _at(
-    worst: int, actual: Floats, expected: Floats, error: Floats, allowed: Floats, dtype: FloatType
+    worst: int,
+    actual: Floats,
+    expected: Floats,
+    error: Floats,
+    allowed: Floats,
+    dtype: FloatType,
+    index: Index | None,
 ) -> Comparison:
     """The comparison at one element, by its place in the flattened tensor."""
     off, due = float(error.flat[worst]), float(expected.flat[worst])
     seen = ""
     if off:
-        place = _place(tuple(map(int, np.unravel_index(worst, expected.shape))))
+        place = _place(_index(worst, expected.shape, index))
         seen = f"{place}: {_pair(float(actual.flat[worst]), due)} is due"
     if not math.isfinite(off):
         return Comparison(True, worst=seen)
     return Comparison(True, "", off, float(allowed.flat[worst]), off / dtype.ulp(due), worst=seen)
+
+
+def _index(place: int, shape: tuple[int, ...], index: Index | None) -> tuple[int, ...]:
+    return tuple(map(int, np.unravel_index(place, shape))) if index is None else index(place)
 
 
 def _place(index: tuple[int, ...]) -> str:

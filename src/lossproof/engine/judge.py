@@ -13,7 +13,7 @@ from lossproof.adapter import Adapter
 from lossproof.case.expected import RAISES_ON_NAN
 from lossproof.case.model import Case
 from lossproof.core.verdicts import FAILURES, Verdict
-from lossproof.engine import laws
+from lossproof.engine import huge, laws
 from lossproof.engine.answer import Answer
 from lossproof.engine.proof import ask_proven
 from lossproof.engine.record import LINK, Record
@@ -42,6 +42,7 @@ def judge(
         choices=case.choices,
         widens=case.function.widens,
         mixed=mixed,
+        times=case.times,
     )
 
 
@@ -92,7 +93,7 @@ def records(
                 error=comparison.error,
                 allowed=comparison.allowed,
                 message=message,
-                actual=None if actual is None or actual.size > MAX_SHOWN else small_text(actual),
+                actual=None if actual is None or actual.size > MAX_SHOWN or case.huge else small_text(actual),
                 deviation=deviation.id if deviation else None,
                 upstream=_link(deviation),
                 worst=comparison.worst or None,
@@ -128,7 +129,15 @@ def answered(
     adapter: Adapter, name: str, case: Case, dtype: str, deviations: Deviations
 ) -> tuple[Answer, list[Record]]:
     """Run one case in one dtype: what the adapter gives, and what ``run_case`` makes of it."""
+    if case.huge:
+        why = huge.too_large(adapter, case, dtype)
+        if why is not None:
+            return Answer(), same_verdict_for_all(case, dtype, name, Verdict.SKIPPED, why)
     answer = ask_proven(adapter, case, dtype, twice=laws.sampled(case, dtype))
+    if case.huge:
+        why = huge.out_of_memory(answer)
+        if why is not None:
+            return Answer(), same_verdict_for_all(case, dtype, name, Verdict.SKIPPED, why)
     mixed = bool(adapter.mixed)
     judged = judge(case, dtype, answer, mixed=mixed)
     found = records(case, dtype, name, answer, deviations, judged)

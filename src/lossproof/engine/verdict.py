@@ -40,6 +40,7 @@ def judge_outputs(
     choices: Sequence[DocumentedChoice] = (),
     widens: bool = False,
     mixed: bool = False,
+    times: int = 1,
 ) -> dict[str, Judged]:
     """Judge all outputs of an answer, deviations aside.
 
@@ -57,13 +58,21 @@ def judge_outputs(
         widens: whether the function may give its value in float32 where ``dtype`` is narrower.
         mixed: whether the call is one of automatic mixed precision, where any value may be float32 and is
             then judged as such.
+        times: how often all that is demanded is repeated along the first axis.
     """
     plain = dict.fromkeys(expected, dtype)
     if mixed and dtype in HALF_TYPES and str(getattr(answer.outputs.get("value"), "dtype", "")) == "float32":
         plain |= {"value": "float32"}
     judged = {
         output: judge_output(
-            answer, output, due, tolerances.get(output), dtype=plain[output], level=level, variants=variants
+            answer,
+            output,
+            due,
+            tolerances.get(output),
+            dtype=plain[output],
+            level=level,
+            variants=variants,
+            times=times,
         )
         for output, due in expected.items()
     }
@@ -72,12 +81,12 @@ def judge_outputs(
     for choice in choices:
         # A choice that is not made in a dtype, for its range, is made where the dtype is float32 inside.
         if dtype in choice.dtypes or plain.get("value") in choice.dtypes:
-            met = _met(answer, judged, choice.expected, choice.tolerances, plain)
+            met = _met(answer, judged, choice.expected, choice.tolerances, plain, times=times)
             if met is not None:
                 return _chosen(judged, met, choice.name)
     if widens and dtype in HALF_TYPES:
         wide = dict.fromkeys(expected, dtype) | {"value": "float32", "jvp": "float32"}
-        met = _met(answer, judged, expected, tolerances, wide, variants)
+        met = _met(answer, judged, expected, tolerances, wide, variants, times)
         if met is not None:
             return _chosen(judged, met, FLOAT32_RESULT)
     return judged
@@ -93,6 +102,7 @@ def _met(
     tolerances: Mapping[str, Tolerance],
     dtypes: Mapping[str, str],
     variants: Sequence[Variant] = (),
+    times: int = 1,
 ) -> dict[str, Comparison] | None:
     """How the supported outputs meet an outcome or its variants in their dtypes; None unless all do."""
     found = {}
@@ -103,7 +113,7 @@ def _met(
             return None
         due = [expected[output], *(one.outputs[output] for one in variants if output in one.outputs)]
         comparisons = [
-            compare(answer.outputs[output], one, tolerances.get(output), dtypes[output]) for one in due
+            compare(answer.outputs[output], one, tolerances.get(output), dtypes[output], times) for one in due
         ]
         right = [comparison for comparison in comparisons if comparison.ok]
         if not right:
@@ -128,6 +138,7 @@ def judge_output(
     dtype: str,
     level: str,
     variants: Sequence[Variant] = (),
+    times: int = 1,
 ) -> Judged:
     """Judge one output of an answer, deviations aside.
 
@@ -139,6 +150,7 @@ def judge_output(
         dtype: the dtype that the call was made in.
         level: ``required`` or ``recommended``.
         variants: what else is permitted.
+        times: how often what is demanded is repeated along the first axis.
     """
     if output in answer.raised:
         error = answer.raised[output]
@@ -160,14 +172,14 @@ def judge_output(
         verdict = Verdict.BELOW if level == "recommended" else Verdict.ERROR
         return Judged(verdict, None, Comparison(False, message))
     actual = answer.outputs[output]
-    comparison = compare(actual, expected, tolerance, dtype)
+    comparison = compare(actual, expected, tolerance, dtype, times)
     if comparison.ok:
         if comparison.flushed:
             return Judged(Verdict.VARIANT, "flushes-subnormals", comparison)
         return Judged(Verdict.PASS, None, comparison)
     for variant in variants:
         if output in variant.outputs:
-            other = compare(actual, variant.outputs[output], tolerance, dtype)
+            other = compare(actual, variant.outputs[output], tolerance, dtype, times)
             if other.ok:
                 return Judged(Verdict.VARIANT, variant.name, other)
     return Judged(Verdict.BELOW if level == "recommended" else Verdict.FAIL, None, comparison)

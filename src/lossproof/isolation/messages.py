@@ -13,12 +13,13 @@ from lossproof.adapter import ALL_DTYPES
 from lossproof.core.dtypes import ARRAY_TYPES
 from lossproof.core.form import Form, OneOf, instead, must
 from lossproof.core.functions import FUNCTIONS
+from lossproof.core.guest import Elsewhere
 from lossproof.core.layout import LAYOUTS
 from lossproof.registry.deviations import Deviation
 
 VERSION: Final = 1
 MAX_DIMENSIONS = 16
-MAX_LENGTH = 2**26
+MAX_LENGTH = Elsewhere.longest
 
 # What JSON has no numbers for.
 SPECIAL = {"NaN": float("nan"), "Infinity": float("inf"), "-Infinity": float("-inf"), "-0": -0.0}

@@ -18,11 +18,15 @@ def reproduce(case: Case, adapter: Adapter, dtype: str, *, full: bool = False) -
     comparison; it then judges as a run does.
 
     Raises:
-        LossproofError: the case has no expectation, the adapter lacks the function or the dtype, or a
-            source that the script has to carry cannot be read.
+        LossproofError: the case has no expectation or is huge, the adapter lacks the function or the dtype,
+            or a source that the script has to carry cannot be read.
     """
     if case.expected is None:
         raise case.complain("has no expectation yet; run lossproof certify --write")
+    if case.huge:
+        raise case.complain(
+            f"is huge, and no script is written of such cases: repeat its inputs {case.times:,} times"
+        )
     why = missing(adapter, case, dtype)
     if why is not None:
         name = adapter.name or type(adapter).__name__

@@ -185,7 +185,7 @@ def _check_worst(case: Case, record: Record) -> Checked:
     numbers = None if found is None else (_number(found[2]), _number(found[3]))
     if found is None or numbers is None or None in numbers:
         return Checked(False, f"what it keeps as its worst element is none: {shortened(str(record.worst))}")
-    index = tuple(map(int, found[1].split(", "))) if found[1] else ()
+    index = case.in_copy(tuple(map(int, found[1].split(", "))) if found[1] else ())
     wanted = record.variant if record.variant != FLUSHED else None
     seen = False
     for due in _outcomes(case, record):

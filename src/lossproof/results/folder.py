@@ -49,7 +49,7 @@ def renew(
         records: its records of this run.
         all_cases: the run was of all cases, so that cases it does not have are gone.
         dtypes: those that the run was restricted to; none means all.
-        left_out: ids of thorough cases, which a run of the quick set has not and which are not gone.
+        left_out: ids of thorough and huge cases, which the run has not taken and which are not gone.
         cases: the set that the run took.
 
     Returns:

@@ -320,7 +320,7 @@ def inputs_there(site: Site, record: Record) -> str:
     place = re.match(r"\[([0-9, ]+)\]", record.worst or "")
     if case is None or place is None or not _is_small(case):
         return ""
-    index = tuple(map(int, place[1].split(",")))
+    index = case.in_copy(tuple(map(int, place[1].split(","))))
     return ", ".join(
         f"{name} {_number_text(array[index])}"
         for name, array in numpy_arrays(case, record.dtype).items()

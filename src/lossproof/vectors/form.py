@@ -132,6 +132,8 @@ class Case(Form, frozen=True, kw_only=True):
     level: Annotated[str, matching("required|recommended", "required or recommended")]
     why: str
     thorough: bool
+    times: Annotated[int, must("a number from 1 up", ge=1)]
+    """How often all its arrays lie one behind the other along the first axis, what is due among them."""
     needs: tuple[str, ...]
     inputs: dict[str, Tensor]
     parameters: dict[str, Parameter | None]
