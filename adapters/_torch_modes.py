@@ -15,6 +15,7 @@ from lossproof import Call, Unavailable, Unsupported
 
 from ._compiled import Compiled
 from ._modes import Mode, batched, has_rows, transformed
+from ._torch_ranks import RANKS
 
 
 class Compile(Compiled):
@@ -251,4 +252,5 @@ MODES = {
     "checkpoint": Checkpoint,
     "channels-last": ChannelsLast,
     "inference-mode": InferenceMode,
+    **RANKS,
 }

@@ -5,12 +5,16 @@ Each is named after what its author forgot. Where it happened, the upstream repo
 
 from __future__ import annotations
 
+import os
+import time
 from itertools import count
 from typing import Any
 
 import torch
+import torch.distributed as dist
 import torch.nn.functional as F
 from lossproof.adapters.torch import TorchAdapter
+from torch.distributed.tensor import DTensor, Replicate
 
 # -- right ---------------------------------------------------------------------------------------
 
@@ -250,6 +254,103 @@ class FastInference(TorchAdapter):
         return F.softmax(logits, dim=axis)
 
 
+# -- ranks ---------------------------------------------------------------------------------------
+
+
+class _AcrossRanks(torch.autograd.Function):
+    """A softmax of what one rank has, with what the others add by collectives."""
+
+    @staticmethod
+    def forward(ctx: Any, rows: Any, largest: bool) -> Any:
+        top = (
+            rows.amax(-1, keepdim=True)
+            if rows.shape[-1]
+            else rows.new_full((*rows.shape[:-1], 1), -torch.inf)
+        )
+        if largest:
+            dist.all_reduce(top, dist.ReduceOp.MAX)
+        # A rank that has no class, or only some of −inf, has nothing to be shifted by.
+        powers = torch.exp(rows - top.clamp(min=torch.finfo(rows.dtype).min))
+        total = powers.sum(-1, keepdim=True)
+        dist.all_reduce(total)
+        ctx.save_for_backward(powers / total)
+        return powers / total
+
+    @staticmethod
+    def backward(ctx: Any, seed: Any) -> Any:
+        (probabilities,) = ctx.saved_tensors
+        inner = (seed * probabilities).sum(-1, keepdim=True)
+        dist.all_reduce(inner)
+        return probabilities * (seed - inner), None
+
+
+class ClassParallel(TorchAdapter):
+    """A kernel of one's own for rows whose classes are split; holds."""
+
+    name = "class-parallel"
+    largest = True
+
+    def softmax(self, logits: Any, *, axis: int) -> Any:
+        if not isinstance(logits, DTensor) or not logits.placements[0].is_shard(axis % logits.ndim):
+            return F.softmax(logits, dim=axis)
+        mine = _AcrossRanks.apply(logits.to_local().movedim(axis, -1).contiguous(), self.largest)
+        return DTensor.from_local(
+            mine.movedim(-1, axis),
+            logits.device_mesh,
+            logits.placements,
+            shape=logits.shape,
+            stride=torch.empty(logits.shape).stride(),
+        )
+
+
+class LargestOfTheRank(ClassParallel):
+    """Each rank shifts by the largest logit of its own."""
+
+    name = "largest-of-the-rank"
+    largest = False
+
+
+class PartTakenForTheWhole(TorchAdapter):
+    """What one rank has of the result is handed back as if it were the same on all of them."""
+
+    name = "part-taken-for-the-whole"
+
+    def softmax(self, logits: Any, *, axis: int) -> Any:
+        if not isinstance(logits, DTensor):
+            return F.softmax(logits, dim=axis)
+        mine = F.softmax(logits.to_local(), dim=axis)
+        return DTensor.from_local(mine, logits.device_mesh, [Replicate()], run_check=False)
+
+
+class OtherOnOneRank(TorchAdapter):
+    """The last rank reads what it has not written (like NVIDIA/Megatron-LM#7452, where two disagreed)."""
+
+    name = "other-on-one-rank"
+
+    def softmax(self, logits: Any, *, axis: int) -> Any:
+        if not isinstance(logits, DTensor):
+            return F.softmax(logits, dim=axis)
+        whole = F.softmax(logits, dim=axis).full_tensor()
+        last = dist.get_rank() == dist.get_world_size() - 1
+        return whole * (1 + torch.finfo(whole.dtype).eps) if last else whole
+
+
+class OnOneRank(TorchAdapter):
+    """What one rank does not do the others wait for: it dies, raises, or makes another call than they."""
+
+    name = "on-one-rank"
+
+    def softmax(self, logits: Any, *, axis: int) -> Any:
+        if isinstance(logits, DTensor) and dist.get_rank() == 1:
+            if logits.shape[axis] == 1:
+                os._exit(3)
+            if logits.ndim == 1:
+                raise ValueError("only here")
+            if logits.ndim == 3:
+                time.sleep(600)
+        return F.softmax(logits, dim=axis)
+
+
 MUTANTS = {
     "compile": (BranchesOnAValue, FakeOfAnotherShape),
     "compile-dynamic": (BranchesOnAValue, FirstShape),
@@ -260,4 +361,6 @@ MUTANTS = {
     "checkpoint": (StateBesideTheTensors,),
     "channels-last": (MemoryTakenAsRows,),
     "inference-mode": (FastInference,),
+    **{f"dtensor-rows-{ranks}": (PartTakenForTheWhole, OtherOnOneRank) for ranks in (2, 4)},
+    **{f"dtensor-classes-{ranks}": (LargestOfTheRank, PartTakenForTheWhole) for ranks in (2, 4)},
 }
