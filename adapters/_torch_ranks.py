@@ -48,8 +48,8 @@ class _Rank(Adapter):
         world = os.environ.get("WORLD_SIZE", "")
         if "RANK" not in os.environ or not world:
             return (
-                f"it takes {self.ranks} processes, which are started for an adapter that is given by its name "
-                "or file, as lossproof run -a file.py:Class --mode M"
+                f"it takes {self.ranks} processes, which are started for an adapter that is given by its "
+                "name or file, as lossproof run -a file.py:Class --mode M"
             )
         return "" if world == str(self.ranks) else f"it takes {self.ranks} ranks, and there are {world}"
 

@@ -73,8 +73,8 @@ class _Split(JaxArrays):
     def mean(self, loss: Any, counted: Any) -> Any:
         return jnp.sum(loss) / jnp.sum(counted).astype(loss.dtype)
 
-    def mapped(self, part: Any, *places: Any, out: Any = PartitionSpec()) -> Any:
-        return shard_map(part, mesh=self.mesh, in_specs=places, out_specs=out)
+    def mapped(self, part: Any, *places: Any) -> Any:
+        return shard_map(part, mesh=self.mesh, in_specs=places, out_specs=PartitionSpec())
 
 
 class ClassParallel(_Split):

@@ -5,8 +5,6 @@ Each is named after what its author forgot. Where it happened, the upstream repo
 
 from __future__ import annotations
 
-import os
-import time
 from itertools import count
 from typing import Any
 
@@ -284,71 +282,47 @@ class _AcrossRanks(torch.autograd.Function):
         return probabilities * (seed - inner), None
 
 
-class ClassParallel(TorchAdapter):
-    """A kernel of one's own for rows whose classes are split; holds."""
-
-    name = "class-parallel"
-    largest = True
-
-    def softmax(self, logits: Any, *, axis: int) -> Any:
-        if not isinstance(logits, DTensor) or not logits.placements[0].is_shard(axis % logits.ndim):
-            return F.softmax(logits, dim=axis)
-        mine = _AcrossRanks.apply(logits.to_local().movedim(axis, -1).contiguous(), self.largest)
-        return DTensor.from_local(
-            mine.movedim(-1, axis),
-            logits.device_mesh,
-            logits.placements,
-            shape=logits.shape,
-            stride=torch.empty(logits.shape).stride(),
-        )
+def _is_split(logits: Any, axis: int) -> bool:
+    return isinstance(logits, DTensor) and logits.placements[0].is_shard(axis % logits.ndim)
 
 
-class LargestOfTheRank(ClassParallel):
-    """Each rank shifts by the largest logit of its own."""
+def _across_ranks(logits: Any, axis: int, largest: bool) -> Any:
+    mine = _AcrossRanks.apply(logits.to_local().movedim(axis, -1).contiguous(), largest)
+    whole = {"shape": logits.shape, "stride": torch.empty(logits.shape).stride()}
+    return DTensor.from_local(mine.movedim(-1, axis), logits.device_mesh, logits.placements, **whole)
 
-    name = "largest-of-the-rank"
-    largest = False
 
+class OverRanks(TorchAdapter):
+    """One kernel that holds and others that do not, of a function each, as ranks take long to start."""
 
-class PartTakenForTheWhole(TorchAdapter):
-    """What one rank has of the result is handed back as if it were the same on all of them."""
-
-    name = "part-taken-for-the-whole"
+    name = "over-ranks"
 
     def softmax(self, logits: Any, *, axis: int) -> Any:
+        """Of what this rank has, with a maximum and a sum over all: holds."""
+        if _is_split(logits, axis):
+            return _across_ranks(logits, axis, True)
+        return _Softmax.apply(logits, axis)
+
+    def log_softmax(self, logits: Any, *, axis: int) -> Any:
+        """Each rank shifts by the largest logit of its own."""
+        if _is_split(logits, axis):
+            return _across_ranks(logits, axis, False).log()
+        return F.log_softmax(logits, dim=axis)
+
+    def sigmoid(self, logits: Any) -> Any:
+        """What this rank has of the result is handed back as if it were the same on all of them."""
         if not isinstance(logits, DTensor):
-            return F.softmax(logits, dim=axis)
-        mine = F.softmax(logits.to_local(), dim=axis)
-        return DTensor.from_local(mine, logits.device_mesh, [Replicate()], run_check=False)
+            return torch.sigmoid(logits)
+        return DTensor.from_local(torch.sigmoid(logits.to_local()), logits.device_mesh, [Replicate()])
 
-
-class OtherOnOneRank(TorchAdapter):
-    """The last rank reads what it has not written (like NVIDIA/Megatron-LM#7452, where two disagreed)."""
-
-    name = "other-on-one-rank"
-
-    def softmax(self, logits: Any, *, axis: int) -> Any:
-        if not isinstance(logits, DTensor):
-            return F.softmax(logits, dim=axis)
-        whole = F.softmax(logits, dim=axis).full_tensor()
-        last = dist.get_rank() == dist.get_world_size() - 1
-        return whole * (1 + torch.finfo(whole.dtype).eps) if last else whole
-
-
-class OnOneRank(TorchAdapter):
-    """What one rank does not do the others wait for: it dies, raises, or makes another call than they."""
-
-    name = "on-one-rank"
-
-    def softmax(self, logits: Any, *, axis: int) -> Any:
-        if isinstance(logits, DTensor) and dist.get_rank() == 1:
-            if logits.shape[axis] == 1:
-                os._exit(3)
-            if logits.ndim == 1:
-                raise ValueError("only here")
-            if logits.ndim == 3:
-                time.sleep(600)
-        return F.softmax(logits, dim=axis)
+    def log_sigmoid(self, logits: Any) -> Any:
+        """The last rank has another answer (in NVIDIA/Megatron-LM#7452 two ranks disagreed)."""
+        whole = F.logsigmoid(logits)
+        if isinstance(whole, DTensor):
+            whole = whole.full_tensor()
+            last = dist.get_rank() == dist.get_world_size() - 1
+            return whole * (1 + torch.finfo(whole.dtype).eps) if last else whole
+        return whole
 
 
 MUTANTS = {
@@ -361,6 +335,5 @@ MUTANTS = {
     "checkpoint": (StateBesideTheTensors,),
     "channels-last": (MemoryTakenAsRows,),
     "inference-mode": (FastInference,),
-    **{f"dtensor-rows-{ranks}": (PartTakenForTheWhole, OtherOnOneRank) for ranks in (2, 4)},
-    **{f"dtensor-classes-{ranks}": (LargestOfTheRank, PartTakenForTheWhole) for ranks in (2, 4)},
+    **{f"dtensor-{axis}-{ranks}": (OverRanks,) for axis in ("rows", "classes") for ranks in (2, 4)},
 }

@@ -103,7 +103,7 @@ class Ranks:
         if not self.spent and len(set(answers.values())) == 1:
             return answers[0]
         refusing = [rank for rank in sorted(answers) if _refuses(answers[rank])]
-        if not refusing or len(refusing) < len(answers) and not self.spent:
+        if not refusing or (len(refusing) < len(answers) and not self.spent):
             raise Disagreement(Verdict.ERROR, _difference(answers))
         # What the others were doing when it refused, they may still be doing.
         self.spent = True
@@ -162,7 +162,8 @@ def _difference(answers: dict[int, bytes]) -> str:
     other = next(rank for rank in sorted(answers) if answers[rank] != usual)
     due, got = _outputs(usual), _outputs(answers[other])
     name = next((name for name in {**due, **got} if due.get(name) != got.get(name)), "answer")
-    pair = f"{_shown(got.get(name), due.get(name))} where rank {rank} gives {_shown(due.get(name), got.get(name))}"
+    one, two = got.get(name), due.get(name)
+    pair = f"{_shown(one, two)} where rank {rank} gives {_shown(two, one)}"
     return f"rank {other} gives another {name} than rank {rank}: {pair}"
 
 
