@@ -5,7 +5,7 @@ Where there is one processor only, JAX splits it into as many devices as it is t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import cached_property
 from typing import Any, ClassVar
 
@@ -22,10 +22,11 @@ from ._modes import Mode, by_rows, class_axes, has_rows, row_axes
 AXIS = "shards"
 """What the devices are called in a partition."""
 
+shard_map: Any
 try:
     shard_map = jax.shard_map
 except AttributeError:  # before JAX 0.6
-    from jax.experimental.shard_map import shard_map
+    from jax.experimental.shard_map import shard_map as shard_map
 
 
 class _OnDevices(Mode):
@@ -76,7 +77,7 @@ def _named(function: Call, arrays: tuple[Any, ...]) -> dict[str, Any]:
 def ask_for_devices(count: int) -> None:
     """Have JAX make so many devices of the CPU, if it has not started yet and is not told of more."""
     try:
-        if jax.config.jax_num_cpu_devices < count:
+        if getattr(jax.config, "jax_num_cpu_devices") < count:  # noqa: B009
             jax.config.update("jax_num_cpu_devices", count)
     except (AttributeError, RuntimeError):
         pass  # an older JAX, or one that has started: there are as many as there are
@@ -88,7 +89,8 @@ class _Partitioned(_OnDevices):
     Lengths need not divide: XLA pads, and has to keep what it pads with out of every result.
     """
 
-    axes: ClassVar[Callable[[Call, Mapping[str, Any]], dict[str, int]]]
+    axes: ClassVar[Any]
+    """Gives of a call and its arrays by which axis each is split."""
 
     def through(self, function: Call) -> Callable[..., Any]:
         def split(array: Any, axis: int | None) -> Any:

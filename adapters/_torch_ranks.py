@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cached_property
 from typing import Any, ClassVar
@@ -30,7 +30,8 @@ class _Rank(Adapter):
     """
 
     ranks: ClassVar[int]
-    axes: ClassVar[Callable[[Call, Mapping[str, Any]], dict[str, int]]]
+    axes: ClassVar[Any]
+    """Gives of a call and its arrays by which axis each is split."""
 
     def __init__(self) -> None:
         why = self._missing()
@@ -155,7 +156,10 @@ def _whole(tensor: Any) -> Any:
     """What all ranks together hold; what is no DTensor is this rank's own answer."""
     from torch.distributed.tensor import DTensor
 
-    return tensor.detach().full_tensor() if isinstance(tensor, DTensor) else tensor
+    if not isinstance(tensor, DTensor):
+        return tensor
+    whole: Any = tensor.detach()
+    return whole.full_tensor()
 
 
 def _all_whole(tensors: Mapping[str, Any]) -> dict[str, Any]:
@@ -181,6 +185,21 @@ def _rules() -> Iterator[None]:
         raise
 
 
+@contextmanager
+def _loss_parallel() -> Iterator[None]:
+    """PyTorch's ``loss_parallel``, which an exception that passes it would leave in force."""
+    from torch.distributed.tensor.parallel import loss_parallel
+
+    raised: Exception | None = None
+    with loss_parallel():
+        try:
+            yield
+        except Exception as error:
+            raised = error
+    if raised is not None:
+        raise raised
+
+
 class DTensorRows(_Rank):
     """Split over the rows."""
 
@@ -196,10 +215,8 @@ class DTensorClasses(_Rank):
     axes = staticmethod(class_axes)
 
     def around(self, function: Call) -> AbstractContextManager[None]:
-        from torch.distributed.tensor.parallel import loss_parallel
-
         labels = any(array.values is Values.LABELS for array in FUNCTIONS[function.function].arrays)
-        return loss_parallel() if labels else nullcontext()
+        return _loss_parallel() if labels else nullcontext()
 
 
 RANKS: dict[str, type[_Rank]] = {
