@@ -225,8 +225,8 @@ OF_CLASSES = (
     "shard-of-minus-infinity",
 )
 OF_ROWS = ("rows-do-not-divide", "ignored-unevenly", "ignored-on-whole-shards")
-RIGHT = {ClassParallel: OF_CLASSES, RowParallel: OF_ROWS}
-WRONG = {
+RIGHT: dict[type[_Split], tuple[str, ...]] = {ClassParallel: OF_CLASSES, RowParallel: OF_ROWS}
+WRONG: dict[type[_Split], tuple[str, ...]] = {
     LargestOfTheShard: ("maximum-on-each-of-eight",),
     NoOffset: ("label-on-each-of-eight",),
     LabelOnEveryShard: ("label-on-each-of-eight",),
@@ -257,8 +257,8 @@ def main() -> None:
         for case in select_cases(["sparse_softmax_cross_entropy/shards"], [], False)
     }
     found = {}
-    for cls, names in {**RIGHT, **WRONG}.items():
-        found[cls.name] = findings(cls, map(shards.get, names))
+    for cls, names in (*RIGHT.items(), *WRONG.items()):
+        found[cls.name] = findings(cls, [shards[name] for name in names])
     plain = list(select_cases(["softmax/ordinary/three-classes", "softmax/axis/middle-of-three"], [], False))
     for mode in MODES:
         found[f"right+{mode}"] = findings(jax_modes.Right, plain, mode)

@@ -93,12 +93,19 @@ def test_too_few_devices() -> None:
 
 
 # What is asked, whether by rows or by classes, and whether it is right there.
+OTHER = "^rank 1 gives another value than rank 0: "
 OVER_RANKS = {
-    "dtensor-rows-2": {"softmax/ordinary/three-classes": "", "sigmoid/ranks/rank-2": "^rank 1 gives another value than rank 0: ",
-                       "log_sigmoid/ranks/rank-2": "^rank 1 gives another value than rank 0: "},
-    "dtensor-classes-2": {"softmax/ordinary/three-classes": "", "sigmoid/ranks/rank-2": "no axis of classes",
-                          "log_softmax/ordinary/three-classes": "elements are wrong"},
-}  # fmt: skip
+    "dtensor-rows-2": {
+        "softmax/ordinary/three-classes": "",
+        "sigmoid/ranks/rank-2": OTHER,
+        "log_sigmoid/ranks/rank-2": OTHER,
+    },
+    "dtensor-classes-2": {
+        "softmax/ordinary/three-classes": "",
+        "sigmoid/ranks/rank-2": "no axis of classes",
+        "log_softmax/ordinary/three-classes": "elements are wrong",
+    },
+}
 
 
 @pytest.mark.parametrize("mode", OVER_RANKS)
@@ -173,7 +180,7 @@ def three() -> Iterator[Any]:
         one.discard()
 
 
-def value(*numbers: float, **gradients: list[float]) -> dict[str, Any]:
+def value(*numbers: Any, **gradients: list[Any]) -> dict[str, Any]:
     def array(data: Any) -> dict[str, Any]:
         return {"shape": [len(data)], "dtype": "float32", "data": list(data)}
 

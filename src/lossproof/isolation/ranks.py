@@ -91,10 +91,8 @@ class Ranks:
             pool.shutdown(wait=False)
         if faults:
             # What the others are left with by one that has died is not what happened.
-            rank, fault = min(
-                faults.items(), key=lambda item: (item[1].verdict is not Verdict.CRASH, item[0])
-            )
-            raise ProcessFault(fault.verdict, f"rank {rank}: {fault}")
+            rank = min(faults, key=lambda one: (faults[one].verdict is not Verdict.CRASH, one))
+            raise ProcessFault(faults[rank].verdict, f"rank {rank}: {faults[rank]}")
         self.spent = bool(waiting)
         return self._agreed(answers)
 
