@@ -173,7 +173,7 @@ class Scan(Mode):
         return run
 
 
-MODES = {
+MODES: dict[str, type[Adapter]] = {
     "jit": Jit,
     "eager": Eager,
     "vmap": Vmap,

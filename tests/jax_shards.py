@@ -257,8 +257,8 @@ def main() -> None:
         for case in select_cases(["sparse_softmax_cross_entropy/shards"], [], False)
     }
     found = {}
-    for cls, names in (*RIGHT.items(), *WRONG.items()):
-        found[cls.name] = findings(cls, [shards[name] for name in names])
+    for cls in (*RIGHT, *WRONG):
+        found[cls.name] = findings(cls, [shards[name] for name in RIGHT.get(cls) or WRONG[cls]])
     plain = list(select_cases(["softmax/ordinary/three-classes", "softmax/axis/middle-of-three"], [], False))
     for mode in MODES:
         found[f"right+{mode}"] = findings(jax_modes.Right, plain, mode)

@@ -78,8 +78,8 @@ def test_the_script_shows_the_deviation(
     if several:
         path = tmp_path / "repro.py"
         path.write_text(script, encoding="utf-8")
-        done = subprocess.run([sys.executable, str(path)], capture_output=True, text=True)
-        assert done.returncode == 1 and WRONG.search(done.stdout), done.stderr
+        ended = subprocess.run([sys.executable, str(path)], capture_output=True, text=True)
+        assert ended.returncode == 1 and WRONG.search(ended.stdout), ended.stderr
         return
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
