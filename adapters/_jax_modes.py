@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from lossproof import Adapter, Call
 
 from ._compiled import Compiled
+from ._jax_shards import SHARDED
 from ._modes import Mode, batched
 
 
@@ -172,4 +173,11 @@ class Scan(Mode):
         return run
 
 
-MODES = {"jit": Jit, "eager": Eager, "vmap": Vmap, "grad-of-vmap": GradOfVmap, "scan": Scan}
+MODES: dict[str, type[Adapter]] = {
+    "jit": Jit,
+    "eager": Eager,
+    "vmap": Vmap,
+    "grad-of-vmap": GradOfVmap,
+    "scan": Scan,
+    **SHARDED,
+}

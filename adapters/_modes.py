@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from lossproof import Adapter, Call
+from lossproof import Adapter, Call, Unsupported
 from lossproof.core.functions import FUNCTIONS
 
 
@@ -147,3 +147,42 @@ def has_rows(function: Call, arrays: Sequence[Any]) -> bool:
         and all(array.shape[:1] == shape[:1] for array in arrays)
         and not (axis is not None and axis % len(shape) == 0)
     )
+
+
+def row_axes(function: Call, arrays: Mapping[str, Any]) -> dict[str, int]:
+    """The axis of the rows of each array and parameter that has them, to be split along it.
+
+    Raises:
+        Unsupported: the arrays have no rows in common.
+    """
+    if not has_rows(function, tuple(arrays.values())):
+        raise Unsupported("the arrays have no axis of rows in common, beside that of the classes")
+    rank = len(next(iter(arrays.values())).shape)
+    weights = [
+        name
+        for name, value in function.parameters.items()
+        if hasattr(value, "shape") and len(value.shape) == rank
+    ]
+    return dict.fromkeys([*arrays, *weights], 0)
+
+
+def class_axes(function: Call, arrays: Mapping[str, Any]) -> dict[str, int]:
+    """The axis of the classes of each array that has one, to be split along it.
+
+    Raises:
+        Unsupported: the function has no axis of classes.
+    """
+    rows = {array.name: array.shape for array in FUNCTIONS[function.function].arrays}
+
+    def axis_in(text: str) -> int | None:
+        if text.startswith("="):
+            return axis_in(rows[text[1:]])
+        if text.startswith("..."):
+            return int(function.parameters["axis"])
+        return -1 if text.split()[-1:] == ["C"] else None
+
+    found = {name: axis_in(text) for name, text in rows.items()}
+    axes = {name: axis % len(arrays[name].shape) for name, axis in found.items() if axis is not None}
+    if not axes:
+        raise Unsupported(f"{function.function} has no axis of classes")
+    return axes

@@ -11,10 +11,11 @@ from typing import Any, ClassVar
 import torch
 from torch.utils.checkpoint import checkpoint
 
-from lossproof import Call, Unavailable, Unsupported
+from lossproof import Adapter, Call, Unavailable, Unsupported
 
 from ._compiled import Compiled
 from ._modes import Mode, batched, has_rows, transformed
+from ._torch_ranks import RANKS
 
 
 class Compile(Compiled):
@@ -241,7 +242,7 @@ class InferenceMode(Mode):
         raise Unsupported("inference mode records nothing to differentiate")
 
 
-MODES = {
+MODES: dict[str, type[Adapter]] = {
     "compile": Compile,
     "compile-dynamic": CompileDynamic,
     "vmap": Vmap,
@@ -251,4 +252,5 @@ MODES = {
     "checkpoint": Checkpoint,
     "channels-last": ChannelsLast,
     "inference-mode": InferenceMode,
+    **RANKS,
 }

@@ -7,6 +7,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.experimental.custom_partitioning import custom_partitioning
 from lossproof.adapters.jax import JaxAdapter
 
 
@@ -100,10 +101,55 @@ class Squeezing(JaxAdapter):
         return jnp.squeeze(jax.nn.softmax(logits[None], axis=axis % logits.ndim + 1))
 
 
+@cache
+def _in_parts(axis: int, rank: int, squeezed: bool) -> Any:
+    """A softmax that tells XLA that it may be split along any axis, and is called on each part alone."""
+
+    def plain(logits: Any) -> Any:
+        return jax.nn.softmax(logits, axis=axis)
+
+    def partition(mesh: Any, given: Any, result: Any) -> Any:
+        places = given[0].sharding
+        return mesh, lambda part: jnp.squeeze(plain(part)) if squeezed else plain(part), places, (places,)
+
+    names = " ".join("abcdefgh"[:rank])
+    split = custom_partitioning(plain)
+    split.def_partition(partition=partition, sharding_rule=f"{names} -> {names}")
+    whole = jax.custom_vjp(split)
+
+    def forward(logits: Any) -> Any:
+        probabilities = split(logits)
+        return probabilities, probabilities
+
+    whole.defvjp(forward, lambda probabilities, seed: _backward(axis, probabilities, seed))
+    return whole
+
+
+class EachPartAlone(JaxAdapter):
+    """A rule for partitions that is right for rows, and for classes makes a softmax of each part."""
+
+    name = "each-part-alone"
+
+    def softmax(self, logits: Any, *, axis: int) -> Any:
+        return _in_parts(axis % logits.ndim, logits.ndim, False)(logits)
+
+
+class SqueezesItsPart(JaxAdapter):
+    """Drops every axis of length 1, which the whole has none of, but a part may."""
+
+    name = "squeezes-its-part"
+
+    def softmax(self, logits: Any, *, axis: int) -> Any:
+        return _in_parts(axis % logits.ndim, logits.ndim, True)(logits)
+
+
 MUTANTS = {
     "jit": (BranchesOnAValue,),
     "eager": (FastOutsideOfJit,),
     "vmap": (AxisLost, Squeezing),
     "grad-of-vmap": (AxisLost, Squeezing),
     "scan": (Squeezing,),
+    **{f"sharded-rows-{count}": (SqueezesItsPart,) for count in (2, 4, 8)},
+    **{f"sharded-classes-{count}": (EachPartAlone,) for count in (2, 4, 8)},
+    **{f"shard-map-{count}": (Squeezing,) for count in (2, 4, 8)},
 }

@@ -24,7 +24,13 @@ from lossproof.registry.deviations import Deviations
 
 NONE = Deviations([], "", "", "")
 HERE = Path(__file__).parent
-PAIRS = [(framework, mode) for framework, names in modes.KNOWN.items() for mode in names]
+# Those for which the framework has to be started are tests/test_shards.py's.
+PAIRS = [
+    (framework, mode)
+    for framework, names in modes.KNOWN.items()
+    for mode in names
+    if not modes.needs_start(mode)
+]
 COMPILERS = {"compile", "compile-dynamic"}
 
 

@@ -9,8 +9,10 @@ from itertools import count
 from typing import Any
 
 import torch
+import torch.distributed as dist
 import torch.nn.functional as F
 from lossproof.adapters.torch import TorchAdapter
+from torch.distributed.tensor import DTensor, Replicate
 
 # -- right ---------------------------------------------------------------------------------------
 
@@ -250,6 +252,79 @@ class FastInference(TorchAdapter):
         return F.softmax(logits, dim=axis)
 
 
+# -- ranks ---------------------------------------------------------------------------------------
+
+
+class _AcrossRanks(torch.autograd.Function):
+    """A softmax of what one rank has, with what the others add by collectives."""
+
+    @staticmethod
+    def forward(ctx: Any, rows: Any, largest: bool) -> Any:
+        top = (
+            rows.amax(-1, keepdim=True)
+            if rows.shape[-1]
+            else rows.new_full((*rows.shape[:-1], 1), -torch.inf)
+        )
+        if largest:
+            dist.all_reduce(top, dist.ReduceOp.MAX)
+        # A rank that has no class, or only some of −inf, has nothing to be shifted by.
+        powers = torch.exp(rows - top.clamp(min=torch.finfo(rows.dtype).min))
+        total = powers.sum(-1, keepdim=True)
+        dist.all_reduce(total)
+        ctx.save_for_backward(powers / total)
+        return powers / total
+
+    @staticmethod
+    def backward(ctx: Any, seed: Any) -> Any:
+        (probabilities,) = ctx.saved_tensors
+        inner = (seed * probabilities).sum(-1, keepdim=True)
+        dist.all_reduce(inner)
+        return probabilities * (seed - inner), None
+
+
+def _is_split(logits: Any, axis: int) -> bool:
+    return isinstance(logits, DTensor) and logits.placements[0].is_shard(axis % logits.ndim)
+
+
+def _across_ranks(logits: Any, axis: int, largest: bool) -> Any:
+    mine = _AcrossRanks.apply(logits.to_local().movedim(axis, -1).contiguous(), largest)
+    whole = {"shape": logits.shape, "stride": torch.empty(logits.shape).stride()}
+    return DTensor.from_local(mine.movedim(-1, axis), logits.device_mesh, logits.placements, **whole)
+
+
+class OverRanks(TorchAdapter):
+    """One kernel that holds and others that do not, of a function each, as ranks take long to start."""
+
+    name = "over-ranks"
+
+    def softmax(self, logits: Any, *, axis: int) -> Any:
+        """Of what this rank has, with a maximum and a sum over all: holds."""
+        if _is_split(logits, axis):
+            return _across_ranks(logits, axis, True)
+        return _Softmax.apply(logits, axis)
+
+    def log_softmax(self, logits: Any, *, axis: int) -> Any:
+        """Each rank shifts by the largest logit of its own."""
+        if _is_split(logits, axis):
+            return _across_ranks(logits, axis, False).log()
+        return F.log_softmax(logits, dim=axis)
+
+    def sigmoid(self, logits: Any) -> Any:
+        """What this rank has of the result is handed back as if it were the same on all of them."""
+        if not isinstance(logits, DTensor):
+            return torch.sigmoid(logits)
+        return DTensor.from_local(torch.sigmoid(logits.to_local()), logits.device_mesh, [Replicate()])
+
+    def log_sigmoid(self, logits: Any) -> Any:
+        """The last rank has another answer (in NVIDIA/Megatron-LM#7452 two ranks disagreed)."""
+        whole = F.logsigmoid(logits)
+        if isinstance(whole, DTensor):
+            whole = whole.full_tensor()
+            last = dist.get_rank() == dist.get_world_size() - 1
+            return whole * (1 + torch.finfo(whole.dtype).eps) if last else whole
+        return whole
+
+
 MUTANTS = {
     "compile": (BranchesOnAValue, FakeOfAnotherShape),
     "compile-dynamic": (BranchesOnAValue, FirstShape),
@@ -260,4 +335,5 @@ MUTANTS = {
     "checkpoint": (StateBesideTheTensors,),
     "channels-last": (MemoryTakenAsRows,),
     "inference-mode": (FastInference,),
+    **{f"dtensor-{axis}-{ranks}": (OverRanks,) for axis in ("rows", "classes") for ranks in (2, 4)},
 }

@@ -156,10 +156,10 @@ def _references(config: pytest.Config) -> list[str]:
 
 @cache
 def _load(reference: str) -> Any:
-    from lossproof.isolation.load import load_adapter
+    from lossproof.isolation.load import load_adapter, runs_apart
 
     try:
-        return load_adapter(reference)
+        return load_adapter(reference, isolate=runs_apart(reference, False))
     except LossproofError as error:
         raise pytest.UsageError(str(error)) from None
 

@@ -154,9 +154,9 @@ def _load(
 ) -> Loaded:
     if not isinstance(choice, Choice):
         return load_adapter(choice, mode=mode, isolate=bool(isolate))
-    apart = runs_apart(choice.reference, isolate)
-    loaded = load_adapter(choice.reference, mode=mode, isolate=apart, python=choice.python, timeout=timeout)
     reference = joined(choice.reference, mode)
+    apart = runs_apart(reference, isolate)
+    loaded = load_adapter(choice.reference, mode=mode, isolate=apart, python=choice.python, timeout=timeout)
     if reference == loaded.info.name:
         return loaded
     return replace(loaded, info=structs.replace(loaded.info, reference=reference))

@@ -50,7 +50,7 @@ def main(options: argparse.Namespace) -> int:
         require("function", name, FUNCTIONS)
     for name in options.dtype:
         require("dtype", name, ALL_DTYPES)
-    from lossproof.isolation.load import CASE_TIMEOUT, load_adapter
+    from lossproof.isolation.load import CASE_TIMEOUT, load_adapter, runs_apart
     from lossproof.isolation.remote import RemoteAdapter
     from lossproof.oracle.balls import require_flint
 
@@ -61,9 +61,8 @@ def main(options: argparse.Namespace) -> int:
         raise LossproofError(f"fuzz needs {error.name}: pip install 'lossproof[fuzz]'") from None
     # Inputs that nobody has tried crash what is built in, too, and the calls are not what takes time.
     timeout = options.timeout or min(CASE_TIMEOUT, options.seconds / 4)
-    loaded = load_adapter(
-        options.adapter, isolate=options.isolate is not False, timeout=max(timeout, CASE_TIMEOUT)
-    )
+    apart = runs_apart(options.adapter, options.isolate is not False)
+    loaded = load_adapter(options.adapter, isolate=apart, timeout=max(timeout, CASE_TIMEOUT))
     if isinstance(loaded.adapter, RemoteAdapter):
         # A short search has no time for long calls; a start takes what it takes.
         loaded.adapter.timeout = timeout

@@ -28,13 +28,20 @@ def main(options: argparse.Namespace) -> int:
     from lossproof.core.dtypes import INTEGER_TYPES
     from lossproof.isolation.load import load_adapter
     from lossproof.isolation.remote import RemoteAdapter
+    from lossproof.registry.modes import ranks_of, split
     from lossproof.repro.script import reproduce
 
     cases = list(select_cases([options.case], [], thorough=True, huge=True))
     if len(cases) != 1:
         raise LossproofError(f"{options.case!r} names {len(cases)} cases; repro takes one")
     (case,) = cases
-    loaded = load_adapter(options.adapter)
+    reference, mode = split(options.adapter)
+    if ranks_of(mode) == 1:
+        loaded = load_adapter(options.adapter)
+    else:
+        # This process is no rank; the script starts them.
+        plain = load_adapter(reference)
+        loaded = plain if plain.adapter is None else load_adapter(plain.adapter, mode=mode)
     if loaded.adapter is None:
         raise LossproofError(f"adapter {options.adapter!r} cannot run: {loaded.info.skipped}")
     supported = [d for d in case.dtypes if d in loaded.adapter.dtypes or d in INTEGER_TYPES]

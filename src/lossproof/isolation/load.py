@@ -13,7 +13,7 @@ from lossproof.isolation.system import words as command_words
 from lossproof.registry.deviations import Deviation, Deviations, load_deviations
 from lossproof.registry.find import BUILTIN, adopt, available_names, file_and_class, find_adapter
 from lossproof.registry.loaded import AdapterInfo, Loaded, skipped
-from lossproof.registry.modes import joined, split
+from lossproof.registry.modes import joined, needs_start, ranks_of, split
 from lossproof.registry.sources import digest_of
 
 # Seconds that a call may take in a process of its own, unless told otherwise.
@@ -67,13 +67,18 @@ def load_adapter(
         files = [Path(word) for word in command if Path(word).is_file()]
         return _remote(RemoteAdapter(command, timeout, reference), _beside(files), digest_of(files))
     if isolate or python is not None:
-        return _remote(RemoteAdapter(serving(reference, python), timeout, reference), [])
+        ranks = ranks_of(split(reference)[1])
+        return _remote(RemoteAdapter(serving(reference, python), timeout, reference, ranks=ranks), [])
     return find_adapter(reference)
 
 
 def runs_apart(reference: str, isolate: bool | None) -> bool:
-    """Whether a Python adapter runs in a process of its own: as asked, or else if it is not built in."""
-    return split(reference)[0] not in BUILTIN if isolate is None else isolate
+    """Whether a Python adapter runs in a process of its own.
+
+    Under a mode for which its framework has to be started it does; else as asked, or if it is not built in.
+    """
+    name, mode = split(reference)
+    return needs_start(mode) or (name not in BUILTIN if isolate is None else isolate)
 
 
 def is_command(reference: str) -> bool:

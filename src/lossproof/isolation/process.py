@@ -40,6 +40,9 @@ Stream = IO[bytes]
 class LineProcess:
     """A running command with pipes. After a ``ProcessFault`` it is of no more use: discard it."""
 
+    spent = False
+    """Whether it is of no more use after an answer, either."""
+
     def __init__(
         self, command: Sequence[str], farewell: bytes = b"", environment: Mapping[str, str] | None = None
     ) -> None:

@@ -21,6 +21,7 @@ from lossproof.isolation import protocol
 from lossproof.isolation.messages import Refused, Skipped, Started
 from lossproof.isolation.process import LineProcess
 from lossproof.isolation.protocol import ProtocolError
+from lossproof.isolation.ranks import Disagreement, Ranks
 
 # A process that does not start again is given these pauses (seconds): a device, or memory, may be about to
 # come free.
@@ -42,20 +43,27 @@ class RemoteAdapter(Adapter):
         timeout: seconds that a start may take, and each call.
         label: what messages call it.
         start: what another process of the command has said; this one is then started when it is needed.
+        ranks: how many processes of it make each call together.
 
     Raises:
         LossproofError: there is no such program, it refuses to start, or it does not (``NotStarted``).
     """
 
     def __init__(
-        self, command: Sequence[str], timeout: float, label: str = "", start: Started | Skipped | None = None
+        self,
+        command: Sequence[str],
+        timeout: float,
+        label: str = "",
+        start: Started | Skipped | None = None,
+        ranks: int = 1,
     ) -> None:
         self._guest = vars(self)["_lossproof_guest"] = Elsewhere()  # none of its code runs here
         if not timeout > 0:
             raise LossproofError(f"a timeout must be above 0 (seconds), not {timeout}")
         self.command = tuple(command)
         self.timeout = self.start_timeout = timeout
-        self._process: LineProcess | None = None
+        self.ranks = ranks
+        self._process: LineProcess | Ranks | None = None
         self._number = 0
         self._broken: ProcessFault | None = None
         self._killed = False
@@ -69,7 +77,11 @@ class RemoteAdapter(Adapter):
         self.mixed = self.start.mixed  # type: ignore[misc]
 
     def _start(self) -> Started | Skipped:
-        process = LineProcess(self.command, _STOP)
+        process: LineProcess | Ranks
+        if self.ranks == 1:
+            process = LineProcess(self.command, _STOP)
+        else:
+            process = Ranks(self.command, self.ranks, _STOP)
         self._process = process
         if self._killed:  # by another thread, in this very moment
             process.kill()
@@ -99,7 +111,7 @@ class RemoteAdapter(Adapter):
 
     def twin(self) -> RemoteAdapter:
         """Another process of the same command, which ``ready`` starts."""
-        return RemoteAdapter(self.command, self.timeout, self.label, self.start)
+        return RemoteAdapter(self.command, self.timeout, self.label, self.start, self.ranks)
 
     def ready(self) -> None:
         """Have a process that can be asked: start one if there is none, and try again if that fails.
@@ -247,10 +259,14 @@ class RemoteAdapter(Adapter):
         except ProtocolError as error:
             self._discard()
             raise ProcessFault(Verdict.ERROR, f"its answer is not what the protocol says: {error}") from None
+        except Disagreement:
+            raise
         except BaseException:
             # A fault, or Ctrl-C in the middle of an answer: what comes next would be out of step.
             self._discard()
             raise
+        if self._process.spent:
+            self._discard()
         if answer.unsupported is not None:
             raise Unsupported(answer.unsupported)
         if answer.error is not None:

@@ -14,6 +14,12 @@ from typing import Any
 from lossproof.adapter import Adapter
 from lossproof.core.text import suggest
 
+_DEVICES = (2, 4, 8)
+_RANKS = {f"dtensor-{axis}-{count}": count for axis in ("rows", "classes") for count in (2, 4)}
+_SHARDED = tuple(
+    f"{way}-{count}" for way in ("sharded-rows", "sharded-classes", "shard-map") for count in _DEVICES
+)
+
 KNOWN: Mapping[str, tuple[str, ...]] = {
     "torch": (
         "compile",
@@ -25,8 +31,9 @@ KNOWN: Mapping[str, tuple[str, ...]] = {
         "checkpoint",
         "channels-last",
         "inference-mode",
+        *_RANKS,
     ),
-    "jax": ("jit", "eager", "vmap", "grad-of-vmap", "scan"),
+    "jax": ("jit", "eager", "vmap", "grad-of-vmap", "scan", *_SHARDED),
     "tensorflow": ("function", "xla"),
 }
 """The modes that lossproof brings, by framework."""
@@ -35,6 +42,16 @@ KNOWN: Mapping[str, tuple[str, ...]] = {
 def known_modes() -> list[str]:
     """The names of all of them."""
     return sorted({name for names in KNOWN.values() for name in names})
+
+
+def ranks_of(mode: str) -> int:
+    """How many processes make every call together, each one rank of them; 1 but where a mode is for more."""
+    return _RANKS.get(mode, 1)
+
+
+def needs_start(mode: str) -> bool:
+    """Whether a framework has to be started for a mode: with several devices, or as one of several ranks."""
+    return mode in _SHARDED or ranks_of(mode) > 1
 
 
 def split(reference: str) -> tuple[str, str]:

@@ -18,7 +18,7 @@ from lossproof.core.dtypes import FLOAT_TYPES, HALF_TYPES
 from lossproof.engine.proof import valid, value_dtypes
 from lossproof.isolation.remote import RemoteAdapter
 from lossproof.registry import modes
-from lossproof.repro import literal, loader
+from lossproof.repro import literal, loader, ranks
 from lossproof.repro.embed import Embedded, embed
 from lossproof.repro.pipe import PipeAdapter
 
@@ -59,16 +59,18 @@ def full_script(case: Case, adapter: Adapter, dtype: str) -> str:
         "is judged is in main(); below it are the sources of the adapter and of the comparison, with which "
         "lossproof judges, as they are.",
     )
+    several = modes.ranks_of(adapter.mode)
     main = textwrap.indent("\n".join(_main(case, adapter, embedded, arguments, dtype)), "    ")
     sources = "".join(
         f"    {name!r}: {literal.module_source(source)},\n" for name, source in embedded.sources.items()
     )
     parts = [
-        f"{doc}\n\n{_IMPORTS}",
+        f"{doc}\n\n{_imports(several > 1)}",
         f"def main():\n{main}",
         f"SOURCES = {{\n{sources}}}",
         _loader(),
-        _START,
+        *([_as_ranks()] if several > 1 else []),
+        _start(several),
     ]
     return "\n\n\n".join(parts)
 
@@ -87,20 +89,27 @@ def title(case: Case, adapter: Adapter, dtype: str) -> str:
     return f"{case.id} in {dtype} with {backend} {adapter.version} on {adapter.device}."
 
 
-# What the loader's source needs; its annotations are not evaluated.
-_IMPORTS = """\
-from __future__ import annotations
+@cache
+def _as_ranks() -> str:
+    return inspect.getsource(ranks.as_ranks).rstrip()
 
-import importlib.abc
-import importlib.util
-import linecache
-import sys"""
 
-_START = """\
-if __name__ == "__main__":
-    sys.meta_path.insert(0, Sources(SOURCES))
-    sys.exit(main())
-"""
+def _imports(several: bool) -> str:
+    """What the sources of the loader, and of the start of ranks, need; annotations are not evaluated."""
+    names = ["importlib.abc", "importlib.util", "linecache", "sys"]
+    names += ["os", "socket", "subprocess", "time"] if several else []
+    return "\n".join(
+        ["from __future__ import annotations", "", *(f"import {name}" for name in sorted(names))]
+    )
+
+
+def _start(several: int) -> str:
+    """The end of a script; one for several ranks starts itself again as each of them."""
+    lines = ['if __name__ == "__main__":']
+    if several > 1:
+        lines += ['    if "RANK" not in os.environ:', f"        sys.exit(as_ranks({several}))"]
+    lines += ["    sys.meta_path.insert(0, Sources(SOURCES))", "    sys.exit(main())", ""]
+    return "\n".join(lines)
 
 
 def _main(case: Case, adapter: Adapter, embedded: Embedded, arguments: str, dtype: str) -> Iterator[str]:
