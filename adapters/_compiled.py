@@ -21,6 +21,7 @@ class Compiled(Adapter):
     Where it subclasses an eager adapter as well, this class comes first.
     """
 
+    weight_gradients = True
     STEPS_KEPT: ClassVar[int] = 32
     """How many of the last steps are kept; cases of one function follow each other."""
 

@@ -82,6 +82,8 @@ def _differentiated(
 class Eager(Adapter):
     """Operation by operation, without jax.jit."""
 
+    weight_gradients = True
+
     def evaluate(self, function: Call, arrays: Mapping[str, Any]) -> Any:
         return function(*arrays.values())
 
@@ -112,6 +114,8 @@ class Eager(Adapter):
 
 class GradOfVmap(Mode):
     """jax.vmap over the rows, or over two calls; differentiated from outside."""
+
+    weight_gradients = False  # they are not mapped over
 
     def through(self, function: Call) -> Callable[..., Any]:
         def run(*arrays: Any) -> Any:
@@ -160,6 +164,8 @@ class Vmap(GradOfVmap, Jit):
 
 class Scan(Mode):
     """jax.lax.scan over the rows, or over two calls; differentiated from outside."""
+
+    weight_gradients = False  # they are not mapped over
 
     def through(self, function: Call) -> Callable[..., Any]:
         def run(*arrays: Any) -> Any:

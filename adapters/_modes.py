@@ -26,11 +26,13 @@ class Transformed(Call):
 
 def transformed(function: Call, run: Callable[..., Any]) -> Transformed:
     """The call ``function``, made as ``run`` makes it."""
-    return Transformed(function.adapter, function.function, function.parameters, run)
+    return Transformed(function.adapter, function.function, function.parameters, function.moved, run)
 
 
 class Mode(Adapter):
     """A transformation of the call alone: the adapter's own gradients differentiate what it makes of it."""
+
+    weight_gradients = True
 
     def through(self, function: Call) -> Callable[..., Any]:
         """The transformed call; called on native arrays in the order of the specification's table."""

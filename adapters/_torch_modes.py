@@ -93,6 +93,8 @@ class CompileDynamic(Compile):
 class Vmap(Mode):
     """torch.func.vmap over the rows, or over two calls; differentiated from outside."""
 
+    weight_gradients = False  # they are not mapped over
+
     def through(self, function: Call) -> Callable[..., Any]:
         def run(*arrays: Any) -> Any:
             batch = batched(function, arrays, torch)

@@ -29,6 +29,7 @@ class MlxAdapter(PspnetTotalLoss):
     name = "mlx"
     backend = "mlx"
     version = version("mlx")
+    weight_gradients = True
 
     def __init__(self) -> None:
         self.device = "cpu" if mx.default_device() == mx.cpu else "gpu"

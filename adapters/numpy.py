@@ -62,8 +62,9 @@ from ._numpy_formulas import (
     sparse_softmax_cross_entropy,
     sparse_softmax_cross_entropy_gradient,
 )
+from ._numpy_weights import gradient_of_weight
 
-Gradients = Mapping[str, Array]
+Gradients = dict[str, Array]
 
 
 class NumpyAdapter(NumpyDerivatives):
@@ -75,6 +76,7 @@ class NumpyAdapter(NumpyDerivatives):
 
     name = "numpy"
     version = np.__version__
+    weight_gradients = True
     # They are of these gradients: a subclass that gives others has none of them.
     jvp, hvp = NumpyDerivatives.jvp, NumpyDerivatives.hvp
 
@@ -91,9 +93,13 @@ class NumpyAdapter(NumpyDerivatives):
         ones = np.broadcast_to(wide(np.ones((), np.asarray(value).dtype)), np.shape(value))
         gradient = getattr(self, f"_grad_{function.function}")
         v = ones if cotangent is None else wide(cotangent)
-        slopes = gradient(v, *arrays.values(), **function.parameters)
+        own, parameters = function.apart(arrays)
+        slopes = gradient(v, *own.values(), **parameters)
         if "target" in wrt and "target" not in slopes:
-            slopes = {**slopes, "target": self.gradient_of_target(function, arrays, v)}
+            slopes = {**slopes, "target": self.gradient_of_target(function, own, v)}
+        slopes |= {
+            name: gradient_of_weight(function.function, name, v, own, parameters) for name in function.moved
+        }
         return value, {name: slopes[name].astype(arrays[name].dtype, copy=False) for name in wrt}
 
     # -- l2 ----------------------------------------------------------------------------------

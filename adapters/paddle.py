@@ -24,6 +24,7 @@ class PaddleAdapter(PspnetTotalLoss):
     device = "cpu"
     # Of half precision the CPU has few kernels: neither square, softmax nor cross entropy.
     dtypes = ("float64", "float32")
+    weight_gradients = True
 
     def __init__(self) -> None:
         paddle.set_device("cpu")

@@ -25,6 +25,7 @@ class TensorFlowArrays(Adapter):
     version = tf.__version__
     device = "cpu"
     modes = MODES
+    weight_gradients = True
 
     placed = "/CPU:0"
     """TensorFlow's name of the device."""

@@ -39,6 +39,7 @@ class TorchAdapter(PspnetTotalLoss):
     version = torch.__version__
     device = "cpu"
     modes = MODES
+    weight_gradients = True
 
     def from_numpy(self, array: Any) -> torch.Tensor:
         if min(array.strides, default=0) < 0:

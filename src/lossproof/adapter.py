@@ -6,7 +6,7 @@ Kept free of imports that cost time, so that ``lossproof --help`` stays quick.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 from lossproof.errors import Unsupported
@@ -20,14 +20,30 @@ class Call:
 
     ``function`` is the name in the specification's table. Parameters that are arrays (weights) are
     native already.
+
+    To take gradients of weights, a call has some of them among its arrays, behind those of the table:
+    ``moved`` names these, and ``parameters`` lacks them. Who differentiates the call need not know.
     """
 
     adapter: Adapter
     function: str
     parameters: Mapping[str, Any] = field(default_factory=dict)
+    moved: tuple[str, ...] = ()
 
     def __call__(self, *arrays: Any) -> Any:
-        return getattr(self.adapter, self.function)(*arrays, **self.parameters)
+        count = len(arrays) - len(self.moved)
+        weights = dict(zip(self.moved, arrays[count:], strict=True))
+        return getattr(self.adapter, self.function)(*arrays[:count], **self.parameters, **weights)
+
+    def taking(self, weights: tuple[str, ...]) -> Call:
+        """The same call with some of its parameters behind the arrays."""
+        rest = {name: value for name, value in self.parameters.items() if name not in weights}
+        return replace(self, parameters=rest, moved=weights)
+
+    def apart(self, arrays: Mapping[str, Any]) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+        """The arrays of the table and all parameters, for those who do not differentiate ``self`` itself."""
+        own = {name: array for name, array in arrays.items() if name not in self.moved}
+        return own, {**self.parameters, **{name: arrays[name] for name in self.moved}}
 
 
 class Adapter:
@@ -63,6 +79,10 @@ class Adapter:
     mixed: ClassVar[bool] = False
     """Whether calls are those of automatic mixed precision, whose values for float16 and bfloat16 may be
     float32."""
+
+    weight_gradients: ClassVar[bool] = False
+    """Whether ``value_and_gradients`` takes weights among its arrays: it gives the gradient with respect to
+    any of them, or differentiates ``function`` and nothing else. A class that defines one says so itself."""
 
     version: str = "unknown"
     """The framework's version."""
@@ -101,7 +121,8 @@ class Adapter:
 
         Args:
             function: callable on native arrays, in the order of the specification's table.
-            arrays: native arrays by name.
+            arrays: native arrays by name; where gradients of weights are asked for (``weight_gradients``),
+                these too, behind the others.
             wrt: names of the arrays to differentiate with respect to.
             cotangent: native array of the result's shape that weights its elements; ones if None.
 

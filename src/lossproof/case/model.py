@@ -63,6 +63,11 @@ class Case:
         return self.times > 1
 
     @property
+    def weights_moved(self) -> tuple[str, ...]:
+        """The weights that gradients are asked for with respect to."""
+        return tuple(name for name in self.wrt if name in self.function.weights)
+
+    @property
     def exact_arrays(self) -> dict[str, npt.NDArray[Any]]:
         """The inputs as float64 and int64 arrays, before the rounding-free cast to a dtype."""
         small = sum(math.prod(self.shape_of(name)) for name in self.inputs) <= MAX_KEPT

@@ -188,10 +188,14 @@ class _CaseReader:
         cotangent = self.cotangent(inputs, parameters)
         tangents = self.tangents(inputs)
         wrt = function.wrt if entry.wrt is UNSET else entry.wrt
-        self.known("wrt", wrt, function.differentiable)
+        self.known("wrt", wrt, (*function.differentiable, *function.weights))
+        absent = [name for name in wrt if name in function.weights and parameters[name] is None]
+        if absent:
+            raise self.fail(f"wrt names {absent[0]}, which the case does not give", "wrt")
         self.fits_memory({**inputs, **parameters, "cotangent": cotangent}, parameters, [*wrt, *tangents])
         shapes = {name: shape_of(spec) for name, spec in inputs.items()}
         due = {f"gradients.{name}": shapes[name] for name in function.differentiable}
+        due |= {f"gradients.{name}": shape_of(parameters[name]) for name in wrt if name in function.weights}
         due["value"] = result_shape(function, shapes, parameters)
         if tangents:
             due |= {"jvp": due["value"], **{f"hvp.{name}": shapes[name] for name in tangents}}

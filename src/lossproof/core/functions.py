@@ -117,6 +117,11 @@ class Function:
         return self.wrt + self.also
 
     @property
+    def weights(self) -> tuple[str, ...]:
+        """The parameters that are arrays, which a case may ask for the gradients of, too."""
+        return tuple(parameter.name for parameter in self.parameters if parameter.kind == "array")
+
+    @property
     def widens(self) -> bool:
         """Whether it is a loss of logits or probabilities, which may be float32 for half precision (CH-8)."""
         return bool(self.wrt) and any(array.values in _TRUTHS for array in self.arrays)

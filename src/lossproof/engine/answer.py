@@ -62,30 +62,64 @@ def answer_to(
     wanted: Sequence[str],
     twice: bool = False,
     tangents: Tangents | None = None,
+    weights: Sequence[str] = (),
 ) -> Answer:
     """Make the call that ``prepare`` is for, and those of the derivatives that ``wanted`` names.
 
     Nothing is raised. The call is prepared once more where the gradients fail: the arrays of the first call
     may be spoilt. With ``twice`` the call is made again with other numbers, to see what becomes of the first
-    one's results. ``jvp`` and ``hvp`` are asked for along ``tangents``, each in a call of its own.
+    one's results. ``jvp`` and ``hvp`` are asked for along ``tangents``, each in a call of its own, and so is
+    the gradient with respect to each of the function's ``weights``.
     """
     answer = Answer()
+    of_weights = [name for name in wanted if name in {f"gradients.{weight}" for weight in weights}]
     further = [name for name in wanted if name.partition(".")[0] in ("jvp", "hvp")]
-    usual = [name for name in wanted if name not in further]
+    usual = [name for name in wanted if name not in (*further, *of_weights)]
     wrt = tuple(name.removeprefix("gradients.") for name in usual if name != "value")
     try:
         answer = _visit(adapter, prepare(), wrt, twice)
     except Exception as error:
         answer.raised = dict.fromkeys(usual, own(error))
         if isinstance(error, ProcessFault):
-            answer.raised |= dict.fromkeys(further, error)
+            answer.raised |= dict.fromkeys([*further, *of_weights], error)
             return answer
     if wrt and answer.raised:
         # The value may be fine all the same; ask for it alone, once the error keeps no arrays alive.
         _ask_value(adapter, prepare, answer)
     if further and tangents is not None:
         _ask_further(adapter, prepare, tangents, further, answer)
+    for name in of_weights:
+        _ask_weight(adapter, prepare, name, answer)
     return answer
+
+
+def _ask_weight(adapter: Adapter, prepare: Prepare, output: str, answer: Answer) -> None:
+    try:
+        bind, name = prepare(), output.removeprefix("gradients.")
+        found = guest_of(adapter).visit(lambda: weight_gradient(adapter, bind, name))
+        answer.outputs[output] = found[output]
+    except Exception as error:
+        answer.raised[output] = own(error)
+
+
+def weight_gradient(adapter: Adapter, bind: Callable[[], Bound], name: str) -> dict[str, Any]:
+    """Ask for the gradient with respect to one weight, and for the value that comes with it.
+
+    Most backends have it of some weights only, so what they raise is no answer to the inputs: it says why
+    there is none.
+    """
+    if not adapter.weight_gradients:
+        raise Unsupported("the adapter does not say that it gives gradients of weights")
+    _refuse_others(adapter, "weight_gradients")
+    call, arrays, cotangent = bind()
+    arrays = {**arrays, name: call.parameters[name]}
+    try:
+        native = _native(adapter, call.taking((name,)), arrays, (name,), cotangent)
+    except (ProcessFault, Unsupported):
+        raise
+    except Exception as error:
+        raise Unsupported(f"no gradient with respect to {name}: {describe(error)}") from None
+    return {output: _numpy(adapter, item) for output, item in native.items()}
 
 
 def _ask_further(

@@ -67,7 +67,12 @@ def ask(adapter: Adapter, case: Case, dtype: str, wanted: Sequence[str] = (), tw
     if why:
         return Answer(raised=dict.fromkeys(wanted, Unsupported(why)))
     return answer_to(
-        adapter, lambda: prepare(adapter, case, dtype), wanted, twice, lambda: tangents(adapter, case, dtype)
+        adapter,
+        lambda: prepare(adapter, case, dtype),
+        wanted,
+        twice,
+        lambda: tangents(adapter, case, dtype),
+        case.function.weights,
     )
 
 

@@ -124,6 +124,8 @@ class Started(_Introduction, AnswerToStart, frozen=True, kw_only=True):
     """Which of them it can give."""
     keeps_graph: bool = False
     """Whether a second backward pass can be asked for."""
+    weight_gradients: bool = False
+    """Whether ``wrt`` may name a parameter that is an array."""
     mixed: bool = False
     """Whether calls are those of automatic mixed precision, whose values for float16 and bfloat16 may be
     float32."""
@@ -140,6 +142,7 @@ class Skipped(_Introduction, AnswerToStart, frozen=True, kw_only=True):
     encoding: ClassVar[str] = "any"
     derivatives: ClassVar[tuple[str, ...]] = ()
     keeps_graph: ClassVar[bool] = False
+    weight_gradients: ClassVar[bool] = False
     mixed: ClassVar[bool] = False
     deviations: ClassVar[tuple[Deviation, ...]] = ()
     sources: ClassVar[str] = ""

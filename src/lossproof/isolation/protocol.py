@@ -184,7 +184,7 @@ def answer_limit(
     """How long an answer may be: by what is due, and so much more that wrong shapes are seen as such."""
     shapes = {name: array.shape for name, array in arrays.items()}
     due = math.prod(result_shape(FUNCTIONS[function], shapes, parameters))
-    return _MORE + _BYTES * (due + sum(arrays[name].size for name in wrt))
+    return _MORE + _BYTES * (due + sum({**parameters, **arrays}[name].size for name in wrt))
 
 
 def dump(message: Any) -> bytes:

@@ -49,6 +49,8 @@ class RemoteAdapter(Adapter):
         LossproofError: there is no such program, it refuses to start, or it does not (``NotStarted``).
     """
 
+    weight_gradients = True  # of some commands, which say so
+
     def __init__(
         self,
         command: Sequence[str],
@@ -185,6 +187,10 @@ class RemoteAdapter(Adapter):
         *,
         cotangent: Any = None,
     ) -> tuple[Any, Mapping[str, Any]]:
+        if function.moved:
+            if not self.start.weight_gradients:
+                raise Unsupported("the adapter does not say that it gives gradients of weights")
+            self._guest.twice = False
         answer = self._ask(function, arrays, wrt, cotangent)
         return answer.value, answer.gradients or {}
 
@@ -247,13 +253,14 @@ class RemoteAdapter(Adapter):
             raise
         assert self._process is not None
         self._number += 1
+        arrays, parameters = function.apart(arrays)
         request = protocol.run_request(
-            self._number, function.function, arrays, function.parameters, wrt, cotangent, self.start.encoding,
+            self._number, function.function, arrays, parameters, wrt, cotangent, self.start.encoding,
             self._guest.twice and derivative is None, derivative, tangents, backward,
         )  # fmt: skip
         try:
             due = wrt if tangents is None else tuple(tangents)
-            limit = protocol.answer_limit(function.function, arrays, function.parameters, due)
+            limit = protocol.answer_limit(function.function, arrays, parameters, due)
             line = self._process.ask(protocol.dump(request), self.timeout, limit)
             answer = protocol.read_answer(line, self._number, wrt, derivative, due)
         except ProtocolError as error:

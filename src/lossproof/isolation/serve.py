@@ -22,7 +22,7 @@ from lossproof.core.functions import FUNCTIONS
 from lossproof.core.guest import guest_of
 from lossproof.core.layout import laid_out
 from lossproof.core.raised import describe
-from lossproof.engine.answer import Answer, Bound, hvp, jvp, second_backward, watched
+from lossproof.engine.answer import Answer, Bound, hvp, jvp, second_backward, watched, weight_gradient
 from lossproof.errors import LossproofError, Unsupported
 from lossproof.isolation import protocol
 from lossproof.isolation.encode import encode_array
@@ -109,6 +109,7 @@ def _introduce(loaded: Loaded) -> Started | Skipped:
         functions=tuple(name for name in FUNCTIONS if getattr(adapter, name, None) is not None),
         keeps_graph=type(adapter).backward_twice is not Adapter.backward_twice,
         derivatives=("jvp", "hvp"),  # an adapter that defines none says so call by call
+        weight_gradients=True,  # as these do
         mixed=bool(adapter.mixed),
         deviations=tuple(loaded.deviations.entries),
         sources=loaded.sources,
@@ -137,6 +138,9 @@ def _run(adapter: Adapter, request: Run) -> dict[str, Any]:
 
 
 def _call(adapter: Adapter, request: Run, bind: Callable[[], Bound]) -> Answer:
+    moved = [name for name in request.wrt if name in FUNCTIONS[request.function].weights]
+    if moved:
+        return Answer(weight_gradient(adapter, bind, moved[0]))
     if request.backward == 2:
         return Answer(second_backward(adapter, bind, request.wrt))
     return watched(adapter, bind, request.wrt, request.twice)

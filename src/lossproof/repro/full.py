@@ -165,6 +165,8 @@ def _main(case: Case, adapter: Adapter, embedded: Embedded, arguments: str, dtyp
         yield "}"
         yield "moved = lambda: {name: adapter.from_numpy(array) for name, array in tangents.items()}"
         further = ", tangents=moved"
+    if case.weights_moved:
+        further += f", weights={case.weights_moved!r}"
     yield f"answer = answer_to(adapter, lambda: bind, list(expected){further})"
     if refusable:
         yield ""

@@ -21,6 +21,8 @@ from lossproof.isolation.encode import encode_array
 class PipeAdapter(Adapter):
     """Starts a command and sends it calls, one after the other, without limits of time or size.
 
+    What the command says of itself is not asked for: of gradients that it does not give, it says so.
+
     Args:
         command: program and arguments.
         encoding: how the command wants arrays.
@@ -82,6 +84,7 @@ class PipeAdapter(Adapter):
         derivative: str | None = None,
         tangents: Mapping[str, Any] | None = None,
     ) -> Mapping[str, Any]:
+        arrays, parameters = function.apart(arrays)
         message = {
             "command": "run",
             "id": 1,
@@ -89,7 +92,7 @@ class PipeAdapter(Adapter):
             "arrays": {name: encode_array(array, self.encoding) for name, array in arrays.items()},
             "parameters": {
                 name: encode_array(value, self.encoding) if isinstance(value, np.ndarray) else value
-                for name, value in function.parameters.items()
+                for name, value in parameters.items()
             },
             "wrt": list(wrt),
         }

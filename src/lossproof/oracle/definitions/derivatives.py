@@ -8,10 +8,12 @@ the terms below stand for, whose bounds the derivations of value and gradient gi
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
+import numpy.typing as npt
 
+from lossproof.case.inputs import shape_of
 from lossproof.core.dtypes import FloatType
 from lossproof.oracle.balls import NAN, arb
 from lossproof.oracle.bounds import (
@@ -27,10 +29,11 @@ from lossproof.oracle.bounds import (
     summing,
     summing_row,
 )
-from lossproof.oracle.columns import elementwise
+from lossproof.oracle.columns import Balls, elementwise
 from lossproof.oracle.cross_entropy_rows import CrossEntropy
 from lossproof.oracle.definition import Arguments, Inputs, Outputs, differentiate
-from lossproof.oracle.definitions.cross_entropy import dense_rows, sparse_rows
+from lossproof.oracle.definitions.binary_cross_entropy import BinaryCrossEntropy, SigmoidCrossEntropy
+from lossproof.oracle.definitions.cross_entropy import dense_rows, smooth, sparse_rows
 from lossproof.oracle.definitions.mask_rcnn import own_masks
 from lossproof.oracle.definitions.pspnet import pspnet_head
 from lossproof.oracle.definitions.sigmoid import Logits, sigmoid_relative
@@ -376,6 +379,33 @@ class _Rows:
             found += [s * (self.weight * part) if lost is None else lost for part in rows[row]]
         return found
 
+    def gradient_of_weight(
+        self, labels: npt.NDArray[np.int64], smoothing: float, cotangent: Floats | None
+    ) -> list[Term] | None:
+        """With respect to the weight of each class (CE-21); None where it is not defined."""
+        loss = self.loss
+        counted = np.flatnonzero(loss.counts).tolist()
+        mean = loss.reduction == "mean"
+        finite = all(math.isfinite(loss.costs.rounded[row]) for row in counted)
+        if not finite or (mean and loss.empty):
+            return None
+        targets = Balls([smooth(y, smoothing, loss.rows.classes) for y in (1.0, 0.0)])
+        own, other = bounded(targets, rounding(3.0 * bool(smoothing) * targets.sizes))
+        shares, classes = self.shares(cotangent), range(loss.rows.classes)
+        parts: list[list[Term]] = [[] for _ in classes]
+        for row in counted:
+            for c in classes:
+                target = own if labels[row] == c else other
+                if not target.nothing:
+                    parts[c].append(shares[row] * (target * self.cost[row][c]))
+        if mean:
+            # The divisor has each label's weight, too.
+            sum_ = added(dot(self.q[row], self.cost[row]) for row in counted)
+            level = shares[0] * _divided(sum_, loss.count, loss.number)
+            for c, times in enumerate(np.bincount(labels[counted], minlength=len(classes)).tolist()):
+                parts[c].append(-(level * given(float(times)).erring(summing(times))))
+        return [added(terms) for terms in parts]
+
 
 def _scale(scale: float) -> Term:
     """A factor of the whole loss, which is rounded to the dtype."""
@@ -395,8 +425,15 @@ def _softmax_cross_entropy(arrays: Inputs, arguments: Arguments) -> Outputs:
 @differentiate("sparse_softmax_cross_entropy")
 def _sparse_softmax_cross_entropy(arrays: Inputs, arguments: Arguments) -> Outputs:
     loss, back, shape = sparse_rows(arrays, arguments, arguments["ignore_index"])
-    t = _rows_of_terms(arguments.tangents["logits"], arguments["axis"])
-    return _of_logits(_Rows(loss, t), arguments, back, shape)
+    t = arguments.tangents.get("logits", np.zeros(arrays["logits"].shape))
+    rows = _Rows(loss, _rows_of_terms(t, arguments["axis"]))
+    outputs = _of_logits(rows, arguments, back, shape)
+    if arguments.wants("gradients.weight"):
+        labels, smoothing = arrays["labels"].ravel(), arguments["label_smoothing"]
+        slopes = rows.gradient_of_weight(labels, smoothing, arguments.cotangent)
+        if slopes is not None:
+            outputs["gradients.weight"] = output(slopes, (len(slopes),), arguments.coarsest)
+    return outputs
 
 
 def _of_logits(rows: _Rows, arguments: Arguments, back: Back, shape: tuple[int, ...]) -> Outputs:
@@ -672,14 +709,51 @@ def _of_elements(arrays: Inputs, arguments: Arguments, name: str, loss: type[_El
     return outputs
 
 
+def _of_weights(
+    arguments: Arguments, shape: tuple[int, ...], slopes: Mapping[str, Callable[[], Sequence[Term]]]
+) -> Outputs:
+    """The gradients with respect to weights, of what each multiplies in every element (BCE-16)."""
+    outputs: Outputs = {}
+    for name, slope in slopes.items():
+        if not arguments.wants(f"gradients.{name}") or (0 in shape and arguments["reduction"] == "mean"):
+            continue
+        own, terms = shape_of(arguments[name]), slope()
+        count = math.prod(own)
+        sums: list[list[Term]] = [[] for _ in range(count)]
+        # A weight that is broadcast adds up what it multiplies.
+        places = np.broadcast_to(np.arange(count).reshape(own), shape).ravel().tolist()
+        shares = _shares(len(terms), arguments, arguments["reduction"])
+        for place, s, part in zip(places, shares, terms, strict=True):
+            sums[place].append(s * part)
+        outputs[f"gradients.{name}"] = output([added(one) for one in sums], own, arguments.coarsest)
+    return outputs
+
+
 @differentiate("binary_cross_entropy")
 def _binary_cross_entropy(arrays: Inputs, arguments: Arguments) -> Outputs:
-    return _of_elements(arrays, arguments, "probabilities", _OfProbabilities)
+    p, y = arrays["probabilities"], arrays["target"]
+
+    def costs() -> list[Term]:
+        return bounded(*BinaryCrossEntropy(p.ravel(), y.ravel()).costs())
+
+    outputs = _of_elements(arrays, arguments, "probabilities", _OfProbabilities)
+    return outputs | _of_weights(arguments, p.shape, {"weight": costs})
 
 
 @differentiate("sigmoid_cross_entropy")
 def _sigmoid_cross_entropy(arrays: Inputs, arguments: Arguments) -> Outputs:
-    return _of_elements(arrays, arguments, "logits", _OfLogits)
+    x, y = arrays["logits"], arrays["target"].ravel()
+
+    def costs() -> list[Term]:
+        positive = arguments.array("pos_weight", x.shape)
+        return bounded(*SigmoidCrossEntropy(x.ravel(), y, None, positive).costs())
+
+    def positive_costs() -> list[Term]:
+        down, weight = _Sigmoids(x.ravel()).softplus(-1.0), _weights(arguments, "weight", x.shape)
+        return [w * (given(t) * d) for w, t, d in zip(weight, y.tolist(), down, strict=True)]
+
+    outputs = _of_elements(arrays, arguments, "logits", _OfLogits)
+    return outputs | _of_weights(arguments, x.shape, {"weight": costs, "pos_weight": positive_costs})
 
 
 @differentiate("mask_rcnn_mask_loss", "mask_rcnn_mask_loss_with_logits")
