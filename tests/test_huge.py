@@ -280,6 +280,7 @@ CE = "{logits: [[0, 1], [2, 0], [0, 0]], labels: [0, 1, 1]}"
         ("sigmoid", "{logits: [1, 2, 3]}", "layout: {logits: strided}", "a case with times has no layout"),
         ("sigmoid", "{logits: [1, 2, 3]}", "tangents: {logits: [1, 2, 3]}", "a case with times has no tang"),
         ("sigmoid", "{logits: [1, 2, 3]}", "variants: [{name: r, raises: true}]", "with times has no varian"),
+        ("softmax", "{logits: {full: 0, shape: [3, 0]}}", "", "times takes inputs that have elements"),
         ("softmax", "{logits: [1, 2, 3]}", "", "times takes another axis than the first"),
         ("softmax", "{logits: [[1], [2], [3]]}", "parameters: {axis: 0}", "another axis than the first"),
         ("softmax", "{logits: [[1], [2], [3]]}", "parameters: {axis: -2}", "another axis than the first"),
@@ -493,6 +494,13 @@ def test_what_an_adapter_says_of_itself_breaks_nothing(monkeypatch: pytest.Monke
 
     for adapter in (Without(), Float32()):
         assert run(adapter, case, "float16")["value"].verdict is Verdict.UNSUPPORTED
+
+    class Leaving(Odd):
+        @property
+        def softmax(self) -> Any:
+            raise SystemExit("no")
+
+    assert run(Leaving(), case, "float16")["value"].verdict is Verdict.ERROR
 
 
 @pytest.mark.parametrize(

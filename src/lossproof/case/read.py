@@ -326,6 +326,8 @@ class _CaseReader:
             raise self.fail("times takes the reduction none, which leaves each row its own result", "times")
         if len({shape[:1] for shape in (*shapes.values(), value)}) > 1 or not value:
             raise self.fail("times takes inputs and a result that have a first axis in common", "times")
+        if not all(map(math.prod, shapes.values())):
+            raise self.fail("times takes inputs that have elements", "times")
         if parameters.get("axis") in (0, -rank):
             raise self.fail("times takes another axis than the first, along which it repeats", "times")
         for field in ("layout", "variants", "tangents"):

@@ -50,7 +50,9 @@ def too_large(adapter: Adapter, case: Case, dtype: str) -> str | None:
     try:
         if missing(adapter, case, dtype):
             return None  # the call, which is none, says so
-    except Exception:  # of a property, say: the call shows that, too
+    except KeyboardInterrupt:
+        raise
+    except BaseException:  # of a property, say: the call shows that, too
         return None
     need, free = needed(case, dtype), _free(adapter)
     if free is not None:
