@@ -143,7 +143,7 @@ class SqueezesItsPart(JaxAdapter):
         return _in_parts(axis % logits.ndim, logits.ndim, True)(logits)
 
 
-MUTANTS = {
+MUTANTS: dict[str, tuple[type[JaxAdapter], ...]] = {
     "jit": (BranchesOnAValue,),
     "eager": (FastOutsideOfJit,),
     "vmap": (AxisLost, Squeezing),

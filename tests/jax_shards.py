@@ -257,7 +257,8 @@ def main() -> None:
         for case in select_cases(["sparse_softmax_cross_entropy/shards"], [], False)
     }
     found = {}
-    for cls in (*RIGHT, *WRONG):
+    kernels: list[type[_Split]] = [*RIGHT, *WRONG]
+    for cls in kernels:
         found[cls.name] = findings(cls, [shards[name] for name in RIGHT.get(cls) or WRONG[cls]])
     plain = list(select_cases(["softmax/ordinary/three-classes", "softmax/axis/middle-of-three"], [], False))
     for mode in MODES:
