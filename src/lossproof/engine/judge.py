@@ -13,7 +13,7 @@ from lossproof.adapter import Adapter
 from lossproof.case.expected import RAISES_ON_NAN
 from lossproof.case.model import Case
 from lossproof.core.verdicts import FAILURES, Verdict
-from lossproof.engine import laws
+from lossproof.engine import law_calls, laws
 from lossproof.engine.answer import Answer
 from lossproof.engine.proof import ask_proven
 from lossproof.engine.record import LINK, Record
@@ -128,12 +128,16 @@ def answered(
     adapter: Adapter, name: str, case: Case, dtype: str, deviations: Deviations
 ) -> tuple[Answer, list[Record]]:
     """Run one case in one dtype: what the adapter gives, and what ``run_case`` makes of it."""
-    answer = ask_proven(adapter, case, dtype, twice=laws.sampled(case, dtype))
+    answer = ask_proven(adapter, case, dtype, twice=law_calls.sampled(case, dtype))
     mixed = bool(adapter.mixed)
     judged = judge(case, dtype, answer, mixed=mixed)
     found = records(case, dtype, name, answer, deviations, judged)
     rulings = laws.rulings(
-        adapter, case, dtype, answer, judged, lambda other: _judge_again(case, dtype, other, mixed)
+        answer,
+        judged,
+        lambda other: _judge_again(case, dtype, other, mixed),
+        law_calls.due(case, dtype),
+        lambda: law_calls.further(adapter, case, dtype),
     )
     for law, verdict, message in rulings:
         deviation = deviations.find(case.id, dtype, law)
