@@ -32,12 +32,9 @@ ASKED_AGAIN = [
 ]
 
 
-# A loss of all RoIs, or of two heads, is a mean; the sample has no several images of the others.
-WITHOUT_ROWS = {
-    "mask_rcnn_mask_loss", "mask_rcnn_mask_loss_with_logits", "pspnet_total_loss",
-    "mask_rcnn_select_masks", "pspnet_loss", "pspnet_predict",
-}  # fmt: skip
-# A reduction over rows of which there are several; the losses of PSPNet are of one image in the sample.
+# A loss of all RoIs, or of two heads, is a mean.
+WITHOUT_ROWS = {"mask_rcnn_mask_loss", "mask_rcnn_mask_loss_with_logits", "pspnet_total_loss"}
+# A reduction over rows.
 ACCUMULATING = [
     name
     for name, function in FUNCTIONS.items()
@@ -64,6 +61,15 @@ def judged(adapter: lossproof.Adapter, cases: list[Case], dtype: str = "float32"
 def test_every_function_and_dtype_is_asked_again() -> None:
     due = {(case.function.name, dtype) for case in quick_cases() for dtype in case.dtypes}
     assert {(case.function.name, dtype) for case, dtype in ASKED_AGAIN} == due
+
+
+@pytest.mark.parametrize("function", sorted(set(FUNCTIONS) - WITHOUT_ROWS))
+def test_every_function_of_rows_has_several_in_the_sample(function: str) -> None:
+    """Two would do; of three the first one is neither alone nor last when it is put behind the others."""
+    several = [case for case, _ in ASKED_AGAIN if case.function.name == function]
+    assert max(law_calls.rows_of(case, "none") for case in several) >= 3
+    if function in ACCUMULATING:
+        assert max(map(law_calls.count_of_parts, several)) >= 2
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
