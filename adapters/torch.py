@@ -116,6 +116,17 @@ class TorchAdapter(PspnetTotalLoss):
             )
         return dict(zip(leaves, curved, strict=True))
 
+    @contextmanager
+    def threads(self, count: int) -> Iterator[None]:
+        if self.device != "cpu":
+            raise Unsupported(f"the threads of a CPU compute nothing on {self.device}")
+        before = torch.get_num_threads()
+        torch.set_num_threads(count)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(before)
+
     # -- functions that PyTorch has ------------------------------------------------------------
 
     def l2_loss(self, prediction: Any, target: Any, *, reduction: str, half: bool) -> Any:

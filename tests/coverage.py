@@ -160,6 +160,8 @@ TOPICS: tuple[Topic, ...] = (
           kinds.tangents, _tangents, "there is no gradient"),
     Topic("gradients to targets", "the gradient with respect to the target of a cross entropy",
           kinds.to_target, _where(lambda f: bool(f.also), "target"), "there is no such target"),
+    Topic("gradients to weights", "the gradient with respect to weight and pos_weight",
+          kinds.to_weight, lambda f: f.weights, "there are no weights"),
     Topic("significands", "numbers with all bits of each dtype (G-11)", kinds.significands,
           _where(_floats, "float64", "float32", "float16", "bfloat16"), "there are only integers"),
     Topic("ranks and axes", "ranks to 5; first, middle and last axis", kinds.ranks, _ranks,

@@ -227,6 +227,11 @@ def to_target(look: Look) -> Iterator[str]:
         yield "target"
 
 
+def to_weight(look: Look) -> Iterator[str]:
+    """The weights that are differentiated."""
+    yield from look.case.weights_moved
+
+
 def cotangent(look: Look) -> Iterator[str]:
     given = look.case.cotangent if look.case.wrt and look.counted.size else None
     if given is not None and (materialize(given, integer=False) != 1).any():

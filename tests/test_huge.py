@@ -178,7 +178,8 @@ def by_row(limit: int) -> Change:
         width = math.prod(array.shape[1:])
         flat = np.concatenate([array.reshape(-1), array.reshape(-1)[:width]])
         starts = np.arange(len(array)) * width % limit
-        return flat[starts[:, None] + np.arange(width)].reshape(array.shape)
+        rows: npt.NDArray[Any] = flat[starts[:, None] + np.arange(width)].reshape(array.shape)
+        return rows
 
     return read
 
@@ -487,7 +488,7 @@ def test_what_an_adapter_says_of_itself_breaks_nothing(monkeypatch: pytest.Monke
         assert "of memory, 1.0 GiB are available" in (huge.too_large(adapter, case, "float16") or "")
 
     class Without(Odd):
-        softmax = None  # type: ignore[assignment]
+        softmax = None
 
     class Float32(Odd):
         dtypes = ("float32",)

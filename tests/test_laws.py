@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from lossproof.case.model import Case
 from lossproof.core.functions import FUNCTIONS
 from lossproof.core.guest import Elsewhere
 from lossproof.core.verdicts import FAILURES, RIGHT, Verdict
-from lossproof.engine import laws
+from lossproof.engine import law_calls, laws
 from lossproof.engine.judge import run_case
 from lossproof.engine.record import Record
 from lossproof.isolation.load import load_adapter
@@ -26,15 +27,14 @@ from lossproof.registry.deviations import Deviations
 from tests.own_cases import quick_cases
 
 NONE = Deviations([], "", "", "")
-ASKED_AGAIN = [(case, dtype) for case in quick_cases() for dtype in case.dtypes if laws.sampled(case, dtype)]
+ASKED_AGAIN = [
+    (case, dtype) for case in quick_cases() for dtype in case.dtypes if law_calls.sampled(case, dtype)
+]
 
 
-# A loss of all RoIs, or of two heads, is a mean; the sample has no several images of the others.
-WITHOUT_ROWS = {
-    "mask_rcnn_mask_loss", "mask_rcnn_mask_loss_with_logits", "pspnet_total_loss",
-    "mask_rcnn_select_masks", "pspnet_loss", "pspnet_predict",
-}  # fmt: skip
-# A reduction over rows of which there are several; the losses of PSPNet are of one image in the sample.
+# A loss of all RoIs, or of two heads, is a mean.
+WITHOUT_ROWS = {"mask_rcnn_mask_loss", "mask_rcnn_mask_loss_with_logits", "pspnet_total_loss"}
+# A reduction over rows.
 ACCUMULATING = [
     name
     for name, function in FUNCTIONS.items()
@@ -63,13 +63,22 @@ def test_every_function_and_dtype_is_asked_again() -> None:
     assert {(case.function.name, dtype) for case, dtype in ASKED_AGAIN} == due
 
 
+@pytest.mark.parametrize("function", sorted(set(FUNCTIONS) - WITHOUT_ROWS))
+def test_every_function_of_rows_has_several_in_the_sample(function: str) -> None:
+    """Two would do; of three the first one is neither alone nor last when it is put behind the others."""
+    several = [case for case, _ in ASKED_AGAIN if case.function.name == function]
+    assert max(law_calls.rows_of(case, "none") for case in several) >= 3
+    if function in ACCUMULATING:
+        assert max(map(law_calls.count_of_parts, several)) >= 2
+
+
 @pytest.mark.parametrize("function", FUNCTIONS)
 def test_correct_functions_keep_all_laws(function: str) -> None:
     dtype = "float32" if FUNCTIONS[function].has_float_arrays else "int32"
     records = judged(NumpyAdapter(), asked_again(function, dtype), dtype)
     assert not broken(records)
     due = set(laws.CLAUSES) - (set() if FUNCTIONS[function].wrt else {"law.value-alone"})
-    due -= {"law.backward-twice"}
+    due -= {"law.backward-twice", "law.threads"}
     due -= {"law.rows"} if function in WITHOUT_ROWS else set()
     due -= set() if function in ACCUMULATING else {"law.accumulation"}
     assert {record.output for record in records if record.output.startswith("law.")} == due
@@ -357,7 +366,7 @@ MUTANTS: list[tuple[Callable[[], lossproof.Adapter], str]] = [
 @pytest.mark.parametrize(("mutant", "law"), MUTANTS, ids=lambda item: getattr(item, "__name__", item))
 def test_a_law_is_broken(mutant: Callable[[], lossproof.Adapter], law: str, function: str) -> None:
     """On each function, by its first plain case already, of which value and gradients are right."""
-    case = laws._ordinary(function)[0]
+    case = law_calls._ordinary(function)[0]
     found = run_case(mutant(), "x", case, "float32", NONE)
     (ruling,) = (record for record in found if record.output == law)
     assert ruling.clause == laws.CLAUSES[law]
@@ -370,7 +379,8 @@ def test_a_law_is_broken(mutant: Callable[[], lossproof.Adapter], law: str, func
 @pytest.mark.parametrize("mutant", [OneBuffer, Counting, FirstKept, Noisy, Inference, InferenceBits, InPlace])
 def test_laws_are_the_same_in_a_process_of_its_own(mutant: type[lossproof.Adapter]) -> None:
     cases = [
-        laws._ordinary(function)[0] for function in ("softmax", "l2_loss", "sparse_softmax_cross_entropy")
+        law_calls._ordinary(function)[0]
+        for function in ("softmax", "l2_loss", "sparse_softmax_cross_entropy")
     ]
     here = judged(mutant(), cases)
     loaded = load_adapter(f"{__file__}:{mutant.__name__}", isolate=True)
@@ -408,7 +418,7 @@ def test_a_graph_that_is_spent_is_seen(
     loaded = load_adapter(f"{__file__}:{adapter.__name__}", isolate=isolate)
     assert loaded.adapter is not None
     try:
-        found = run_case(loaded.adapter, "x", laws._ordinary("sigmoid")[0], "float32", NONE)
+        found = run_case(loaded.adapter, "x", law_calls._ordinary("sigmoid")[0], "float32", NONE)
     finally:
         if isinstance(loaded.adapter, RemoteAdapter):
             loaded.adapter.close()
@@ -435,7 +445,7 @@ class OwnBackward(TorchAdapter):
 def test_a_backward_pass_of_its_own_is_not_judged_by_what_it_inherits(isolate: bool) -> None:
     loaded = load_adapter(f"{__file__}:OwnBackward", isolate=isolate)
     assert loaded.adapter is not None
-    cases = [laws._ordinary("sigmoid")[0]]
+    cases = [law_calls._ordinary("sigmoid")[0]]
     cases += [case for case in quick_cases() if case.id.startswith("sigmoid/derivatives/")]
     try:
         found = judged(loaded.adapter, cases)
@@ -448,8 +458,72 @@ def test_a_backward_pass_of_its_own_is_not_judged_by_what_it_inherits(isolate: b
     assert verdicts["gradients.logits"] is Verdict.PASS and "law.backward-twice" not in verdicts
 
 
+class Threaded(NumpyAdapter):
+    """Makes a call with a number of threads, which changes nothing."""
+
+    count = 4
+
+    @contextmanager
+    def threads(self, count: int) -> Iterator[None]:
+        before, self.count = self.count, count
+        try:
+            yield
+        finally:
+            self.count = before
+
+
+class SplitByThreads(Threaded):
+    """Adds up as many parts of the squares as there are threads, in float32."""
+
+    def l2_loss(self, prediction: Any, target: Any, *, reduction: str, half: bool) -> Any:
+        costs = super().l2_loss(prediction, target, reduction="none", half=half)
+        if reduction == "none":
+            return costs
+        parts = [np.add.accumulate(part)[-1:] for part in np.array_split(costs.ravel(), self.count)]
+        whole = np.add.accumulate(np.concatenate(parts))[-1] if costs.size else costs.sum()
+        return np.asarray(whole / costs.size if reduction == "mean" else whole, costs.dtype)
+
+
+class ThreadsFail(Threaded):
+    def threads(self, count: int) -> Any:
+        raise RuntimeError("they were started already")
+
+
+@pytest.mark.parametrize("isolate", [False, True])
+@pytest.mark.parametrize(
+    ("adapter", "verdict"),
+    [
+        (Threaded, Verdict.PASS), (SplitByThreads, Verdict.BELOW), (ThreadsFail, None), (NumpyAdapter, None),
+    ],
+)  # fmt: skip
+def test_a_sum_that_depends_on_threads_is_seen(
+    adapter: type[lossproof.Adapter], verdict: Verdict | None, isolate: bool
+) -> None:
+    loaded = load_adapter(f"{__file__}:{adapter.__name__}", isolate=isolate)
+    assert loaded.adapter is not None
+    case = next(
+        case for case in asked_again("l2_loss")
+        if case.parameters["reduction"] != "none" and case.shape_of("prediction")[:1] > (8,)
+    )  # fmt: skip
+    try:
+        found = run_case(loaded.adapter, "x", case, "float32", NONE)
+    finally:
+        if isinstance(loaded.adapter, RemoteAdapter):
+            loaded.adapter.close()
+    laws_of = [(r.verdict, r.clause) for r in found if r.output == "law.threads"]
+    assert laws_of == ([] if verdict is None else [(verdict, "G-25")])
+    assert broken(found) == ({"law.threads"} if verdict is Verdict.BELOW else set())
+
+
+def test_pytorch_has_the_threads_it_had_before() -> None:
+    before = torch.get_num_threads()
+    found = run_case(TorchAdapter(), "x", law_calls._ordinary("softmax")[0], "float32", NONE)
+    assert "law.threads" in {record.output for record in found}
+    assert torch.get_num_threads() == before
+
+
 def test_what_keeps_no_graph_is_not_judged_on_it() -> None:
-    found = run_case(NumpyAdapter(), "x", laws._ordinary("sigmoid")[0], "float32", NONE)
+    found = run_case(NumpyAdapter(), "x", law_calls._ordinary("sigmoid")[0], "float32", NONE)
     assert "law.backward-twice" not in {record.output for record in found}
 
 
@@ -457,7 +531,7 @@ def test_a_process_that_does_not_look_is_unsupported() -> None:
     """One that speaks the protocol and says neither ``touched`` nor ``kept``."""
     adapter = NumpyAdapter()
     vars(adapter)["_lossproof_guest"] = Elsewhere()
-    records = judged(adapter, [laws._ordinary("softmax")[0]])
+    records = judged(adapter, [law_calls._ordinary("softmax")[0]])
     found = {record.output: record.verdict for record in records}
     assert found["law.inputs-untouched"] is Verdict.UNSUPPORTED
     assert "law.results-kept" not in found and found["law.repeats"] is Verdict.PASS

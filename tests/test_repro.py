@@ -30,6 +30,7 @@ from lossproof import Adapter
 from lossproof.case.expected import Tolerance
 from lossproof.case.model import Case
 from lossproof.core.resources import folder
+from lossproof.engine import law_calls, laws
 from lossproof.errors import LossproofError
 from lossproof.isolation.load import load_adapter
 from lossproof.registry.find import BUILTIN
@@ -99,6 +100,131 @@ FAULTS = {
     "exits": "sys.exit(3)",
     "unsupported": "unsupported()",
 }
+
+
+# What breaks a law of the call and, as far as that can be, nothing else; and of which function.
+BROKEN_LAWS = {
+    "law.inputs-untouched": ("softmax", """
+        def evaluate(self, function, arrays):
+            value = np.array(super().evaluate(function, arrays))
+            arrays["logits"][...] = 1
+            return value
+
+        def value_and_gradients(self, function, arrays, wrt, *, cotangent=None):
+            found = super().value_and_gradients(function, arrays, wrt, cotangent=cotangent)
+            arrays["logits"][...] = 1
+            return found
+    """),
+    "law.value-alone": ("softmax", """
+        def evaluate(self, function, arrays):
+            return super().evaluate(function, arrays) + np.float32(0.125)
+    """),
+    "law.repeats": ("softmax", """
+        calls = 0
+
+        def softmax(self, logits, *, axis):
+            self.calls += 1
+            return super().softmax(logits, axis=axis) + logits.dtype.type(self.calls > 3)
+    """),
+    "law.results-kept": ("softmax", """
+        memory = np.zeros(2**16, np.uint8)
+
+        def softmax(self, logits, *, axis):
+            value = super().softmax(logits, axis=axis)
+            shared = self.memory[: value.nbytes].view(value.dtype).reshape(value.shape)
+            shared[...] = value
+            return shared
+    """),
+    "law.same-bits": ("softmax", """
+        calls = 0
+
+        def softmax(self, logits, *, axis):
+            self.calls += 1
+            value = super().softmax(logits, axis=axis)
+            return np.nextafter(value, value.dtype.type(8)) if self.calls > 3 else value
+    """),
+    "law.rows": ("log_softmax", """
+        def log_softmax(self, logits, *, axis):
+            value = super().log_softmax(logits, axis=axis)
+            return np.nextafter(value, value.dtype.type(8)) if len(logits) == 1 else value
+    """),
+    "law.accumulation": ("l2_loss", """
+        def l2_loss(self, prediction, target, *, reduction, half):
+            value = super().l2_loss(prediction, target, reduction=reduction, half=half)
+            return value * value.dtype.type(0.5 if len(prediction) == 1 else 1)
+    """),
+    "law.threads": ("softmax", """
+        count = 0
+
+        @contextmanager
+        def threads(self, count):
+            self.count = count
+            yield
+            self.count = 0
+
+        def softmax(self, logits, *, axis):
+            value = super().softmax(logits, axis=axis)
+            return np.nextafter(value, value.dtype.type(8)) if self.count == 3 else value
+    """),
+}  # fmt: skip
+
+
+def case_for(law: str, function: str) -> Case:
+    """The first one in the sample to which the law applies, in float32."""
+    due = {
+        "law.rows": lambda case: law_calls.rows_of(case, "none"),
+        "law.accumulation": law_calls.count_of_parts,
+    }
+    applies = due.get(law, lambda case: 2)
+    return next(
+        case
+        for case in CASES.values()
+        if case.function.name == function and law_calls.sampled(case, "float32") and applies(case) > 1
+    )
+
+
+@pytest.mark.parametrize("law", BROKEN_LAWS)
+def test_a_script_shows_the_law_that_is_broken(law: str, tmp_path: Path) -> None:
+    function, methods = BROKEN_LAWS[law]
+    head = (
+        "from contextlib import contextmanager\nimport numpy as np\n"
+        "from lossproof.adapters.numpy import NumpyAdapter\nclass Mine(NumpyAdapter):\n"
+    )
+    source = head + textwrap.indent(textwrap.dedent(methods), "    ")
+    case = case_for(law, function)
+    code, printed = run_script(reproduce(case, adapter_file(tmp_path, source), "float32"))
+    assert code == 1 and f"\n{law}: {'below' if law in laws.RECOMMENDED else 'fail'}: " in printed, printed
+    assert "value: pass" in printed
+
+
+def test_a_script_of_pytorch_shows_a_graph_that_is_spent(tmp_path: Path) -> None:
+    source = """
+        import torch
+        from lossproof.adapters.torch import TorchAdapter
+
+        class Spent(torch.autograd.Function):
+            @staticmethod
+            def forward(ctx, logits):
+                ctx.value = torch.sigmoid(logits)
+                return ctx.value.clone()
+
+            @staticmethod
+            def backward(ctx, cotangent):
+                return ctx.value.mul_(1 - ctx.value).mul_(cotangent)
+
+        class Mine(TorchAdapter):
+            def sigmoid(self, logits):
+                return Spent.apply(logits)
+    """
+    case = case_for("law.backward-twice", "sigmoid")
+    code, printed = run_script(reproduce(case, adapter_file(tmp_path, source), "float32"))
+    assert code == 1 and "\nlaw.backward-twice: fail: by a second backward pass " in printed, printed
+
+
+def test_a_script_says_nothing_of_laws_that_are_kept() -> None:
+    case = case_for("law.rows", "log_softmax")
+    code, printed = run_script(reproduce(case, NumpyAdapter(), "float32"))
+    assert code == 0 and "law." not in printed
 
 
 @pytest.mark.parametrize("fault", FAULTS)

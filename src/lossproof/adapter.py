@@ -6,6 +6,7 @@ Kept free of imports that cost time, so that ``lossproof --help`` stays quick.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
@@ -194,6 +195,14 @@ class Adapter:
             Unsupported: the backend has no second derivatives (which is what this default says).
         """
         raise Unsupported("this adapter defines no hvp")
+
+    def threads(self, count: int) -> AbstractContextManager[object]:
+        """Make calls with so many threads, while what is returned is entered.
+
+        Raises:
+            Unsupported: their number cannot be changed (which is what this default says).
+        """
+        raise Unsupported("this adapter defines no threads")
 
     def step(self, function: Call, wrt: tuple[str, ...]) -> Callable[..., Any]:
         """What a training loop calls again and again, for benchmarks; compilers compile it once.

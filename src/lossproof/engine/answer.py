@@ -6,8 +6,8 @@ Knows adapters and nothing of cases, so that standalone scripts can carry its so
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -167,6 +167,15 @@ def hvp(adapter: Adapter, bind: Callable[[], Bound], tangents: Tangents) -> dict
     return {f"hvp.{name}": _numpy(adapter, array) for name, array in found.items()}
 
 
+def ask_second_backward(adapter: Adapter, prepare: Prepare, wrt: tuple[str, ...]) -> Answer:
+    """The gradients of a second backward pass through the graph of one call; nothing is raised."""
+    try:
+        bind = prepare()
+        return Answer(guest_of(adapter).visit(lambda: second_backward(adapter, bind, wrt)))
+    except Exception as error:
+        return Answer(raised=dict.fromkeys([f"gradients.{name}" for name in wrt], own(error)))
+
+
 def second_backward(adapter: Adapter, bind: Callable[[], Bound], wrt: tuple[str, ...]) -> dict[str, Any]:
     """Ask for the gradients of a second backward pass through the graph of a call, and for its value."""
     _refuse_others(adapter, "backward_twice")
@@ -175,6 +184,27 @@ def second_backward(adapter: Adapter, bind: Callable[[], Bound], wrt: tuple[str,
     value, gradients = adapter.backward_twice(call, arrays, wrt, **extra)
     native = {"value": value, **{f"gradients.{name}": gradients[name] for name in wrt}}
     return {name: _numpy(adapter, array) for name, array in native.items()}
+
+
+@contextmanager
+def with_threads(adapter: Adapter, count: int) -> Iterator[None]:
+    """Have an adapter compute with so many threads.
+
+    Raises:
+        Unsupported: it cannot, for whatever reason.
+    """
+    guest = guest_of(adapter)
+    try:
+        changed = guest.visit(lambda: adapter.threads(count))
+        guest.visit(changed.__enter__)
+    except ProcessFault:
+        raise
+    except Exception as error:
+        raise Unsupported(f"the number of threads cannot be changed: {describe(error)}") from None
+    try:
+        yield
+    finally:
+        guest.visit(lambda: changed.__exit__(None, None, None))
 
 
 def _ask_value(adapter: Adapter, prepare: Prepare, answer: Answer) -> None:

@@ -17,9 +17,8 @@ from lossproof.case.arrays import (
 )
 from lossproof.case.model import Case
 from lossproof.core.dtypes import FLOAT_TYPES
-from lossproof.core.guest import guest_of
 from lossproof.core.raised import own
-from lossproof.engine.answer import Answer, Bound, answer_to, second_backward
+from lossproof.engine.answer import Answer, Bound, answer_to
 from lossproof.errors import Unsupported
 
 
@@ -74,15 +73,6 @@ def ask(adapter: Adapter, case: Case, dtype: str, wanted: Sequence[str] = (), tw
         lambda: tangents(adapter, case, dtype),
         case.function.weights,
     )
-
-
-def ask_second_backward(adapter: Adapter, case: Case, dtype: str, wrt: tuple[str, ...]) -> Answer:
-    """The gradients of a second backward pass through the graph of one call; nothing is raised."""
-    try:
-        bound = prepare(adapter, case, dtype)
-        return Answer(guest_of(adapter).visit(lambda: second_backward(adapter, bound, wrt)))
-    except Exception as error:
-        return Answer(raised=dict.fromkeys([f"gradients.{name}" for name in wrt], own(error)))
 
 
 def tangents(adapter: Adapter, case: Case, dtype: str) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from lossproof.adapter import Adapter
 from lossproof.case.expected import RAISES_ON_NAN
 from lossproof.case.model import Case
 from lossproof.core.verdicts import FAILURES, Verdict
-from lossproof.engine import huge, laws
+from lossproof.engine import huge, law_calls, laws
 from lossproof.engine.answer import Answer
 from lossproof.engine.proof import ask_proven
 from lossproof.engine.record import LINK, Record
@@ -133,7 +133,7 @@ def answered(
         why = huge.too_large(adapter, case, dtype)
         if why is not None:
             return Answer(), same_verdict_for_all(case, dtype, name, Verdict.SKIPPED, why)
-    answer = ask_proven(adapter, case, dtype, twice=laws.sampled(case, dtype))
+    answer = ask_proven(adapter, case, dtype, twice=law_calls.sampled(case, dtype))
     if case.huge:
         why = huge.out_of_memory(answer)
         if why is not None:
@@ -142,7 +142,11 @@ def answered(
     judged = judge(case, dtype, answer, mixed=mixed)
     found = records(case, dtype, name, answer, deviations, judged)
     rulings = laws.rulings(
-        adapter, case, dtype, answer, judged, lambda other: _judge_again(case, dtype, other, mixed)
+        answer,
+        judged,
+        lambda other: _judge_again(case, dtype, other, mixed),
+        law_calls.due(case, dtype),
+        lambda: law_calls.further(adapter, case, dtype),
     )
     for law, verdict, message in rulings:
         deviation = deviations.find(case.id, dtype, law)

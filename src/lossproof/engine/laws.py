@@ -1,30 +1,22 @@
-"""Laws of a call: what holds of every call, whatever it computes (spec/general.md, G-13 to G-18).
+"""Laws of a call: what holds of every call, whatever it computes (spec/general.md, "Laws of a call").
 
-That inputs stay untouched is watched at every call that is judged. The other laws need calls of their own
-and are judged on a sample, the same on every machine.
+That inputs stay untouched is watched at every call that is judged. The other laws need calls of their own,
+which ``Further`` makes. Knows adapters and nothing of cases, so that standalone scripts can carry its source.
 """
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
-from functools import lru_cache
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from lossproof.adapter import Adapter
-from lossproof.case.expected import Sketch
-from lossproof.case.inputs import materialize
-from lossproof.case.model import Case
-from lossproof.case.read import load_file
+from lossproof.case.expected import Expected, Sketch, Tolerance
 from lossproof.core.dtypes import FLOAT_TYPES
-from lossproof.core.resources import folder
 from lossproof.core.verdicts import RIGHT, UNJUDGED, ProcessFault, Verdict
 from lossproof.engine.answer import Answer
-from lossproof.engine.call import ask, ask_second_backward
 from lossproof.engine.verdict import Judged
 from lossproof.errors import Unsupported
 
@@ -38,14 +30,16 @@ CLAUSES = {
     "law.rows": "G-18",
     "law.accumulation": "G-22",
     "law.backward-twice": "G-23",
+    "law.threads": "G-25",
 }
 """The laws, as outputs of a case, and their clauses."""
 
-RECOMMENDED = frozenset({"law.same-bits", "law.rows"})
-EVERY = 16
-"""One of so many cases and dtypes is asked again, beside the first ordinary one of each function."""
+RECOMMENDED = frozenset({"law.same-bits", "law.rows", "law.threads"})
+THREADS = (1, 3)
+"""The numbers of threads that a call is made with beside the backend's own; 3 divides few sums evenly."""
 
 Judge = Callable[[Answer], Mapping[str, Judged]]
+Ask = Callable[[], Answer]
 
 
 class Ruling(NamedTuple):
@@ -56,26 +50,68 @@ class Ruling(NamedTuple):
     message: str = ""
 
 
-def sampled(case: Case, dtype: str) -> bool:
-    """Whether a case is asked again in a dtype, for the laws that need more than one call."""
-    if case.huge:
-        return False  # a second call takes as much memory again
-    first = [one.id for one in _ordinary(case.function.name)[:1]]
-    return case.id in first or zlib.crc32(f"{case.id} {dtype}".encode()) % EVERY == 0
+@dataclass(frozen=True)
+class Due:
+    """What is demanded of the outputs of the call."""
+
+    expected: Mapping[str, Expected]
+    tolerances: Mapping[str, Tolerance]
+    dtype: str
+    weights: Sequence[str] = ()
+    """The parameters that are arrays, whose gradients are of no row."""
+
+
+@dataclass(frozen=True)
+class Further:
+    """The calls that laws need beside the one that is judged, made when they are asked for.
+
+    Attributes:
+        alone: the same for the value alone; None where there is nothing else.
+        other: another one of the same function.
+        what: that one in words.
+        again: the same once more.
+        second_backward: the same with gradients with respect to some arrays, of a second backward pass.
+        threads: the same with a number of threads; raises ``Unsupported``.
+        rows: in words, which rows in which order, and the call with these.
+        parts: the call for the sum (None if that is the call itself), that with the first row and that with
+            the others; None where a loss is not summed up over rows.
+    """
+
+    alone: Ask | None
+    other: Ask
+    what: str
+    again: Ask
+    second_backward: Callable[[tuple[str, ...]], Answer]
+    threads: Callable[[int], Answer]
+    rows: Mapping[str, tuple[Sequence[int], Ask]] = field(default_factory=dict)
+    parts: tuple[Ask | None, Ask, Ask] | None = None
+
+
+def orders(count: int) -> dict[str, list[int]]:
+    """The orders in which so many rows are asked for again, in words."""
+    if count < 2:
+        return {}
+    return {
+        "of the last row alone, ": [count - 1],
+        "with the first row behind the others, ": [*range(1, count), 0],
+    }
 
 
 def rulings(
-    adapter: Adapter, case: Case, dtype: str, answer: Answer, judged: Mapping[str, Judged], judge: Judge
+    answer: Answer,
+    judged: Mapping[str, Judged],
+    judge: Judge,
+    due: Due,
+    prepare: Callable[[], Further | None],
 ) -> Iterator[Ruling]:
     """Judge the laws on a call that was answered; on one that was not, none is.
 
     Args:
-        adapter: whose call it was, which is asked again where the case is sampled.
-        case: what was asked for.
-        dtype: in which dtype.
-        answer: what it gave.
+        answer: what the call gave.
         judged: the verdicts on that.
         judge: gives the verdicts on other answers to the same call.
+        due: what is demanded of its outputs.
+        prepare: gives the calls that most laws need, or None where these are not judged.
     """
     if "value" not in answer.outputs:
         return
@@ -87,34 +123,30 @@ def rulings(
     if answer.kept is not None:
         yield _ruling("law.results-kept", "" if answer.kept else "a second call changed the first's results")
     right = [output for output, one in judged.items() if one.verdict in RIGHT]
-    if not right or not sampled(case, dtype):
+    further = prepare() if right else None
+    if further is None:
         return
     same_bits = []
-    if "value" in right and len(case.expected or ()) > 1:
-        alone = ask(adapter, case, dtype, ["value"])
+    if "value" in right and further.alone is not None:
+        alone = further.alone()
         yield from _agreeing("law.value-alone", "without gradients ", alone, ["value"], judge)
         same_bits += _other_bits("without gradients ", answer, alone, ["value"])
-    other, other_dtype = _other(case, dtype, adapter)
-    ask(adapter, other, other_dtype)
-    again = ask(adapter, case, dtype)
-    yield from _agreeing("law.repeats", f"after {other.id} in {other_dtype} ", again, right, judge)
+    further.other()
+    again = further.again()
+    yield from _agreeing("law.repeats", f"after {further.what} ", again, right, judge)
     same_bits += _other_bits("asked again ", answer, again, right)
     yield _ruling("law.same-bits", "; ".join(same_bits))
+    yield from _threads(further, answer, right)
     # A weight is of no row, and has no second backward pass.
-    right = [output for output in right if output.removeprefix("gradients.") not in case.function.weights]
-    yield from _backward_twice(adapter, case, dtype, right, judge)
+    right = [output for output in right if output.removeprefix("gradients.") not in due.weights]
+    yield from _backward_twice(further, right, judge)
     plain = [output for output in right if judged[output].verdict is Verdict.PASS]
-    yield from _accumulation(adapter, case, dtype, answer, plain)
-    count = _rows(case, "none")
-    if count > 1:
-        orders = {
-            "of the last row alone, ": [count - 1],
-            "with the first row behind the others, ": [*range(1, count), 0],
-        }
+    yield from _accumulation(further, due, answer, plain)
+    if further.rows:
         other_rows = []
-        for when, order in orders.items():
-            those = Answer({output: answer.outputs[output][order] for output in right})
-            other_rows += _other_bits(when, those, ask(adapter, _taken(case, order), dtype), right)
+        for when, (order, ask) in further.rows.items():
+            those = Answer({output: answer.outputs[output][list(order)] for output in right})
+            other_rows += _other_bits(when, those, ask(), right)
         yield _ruling("law.rows", "; ".join(other_rows))
 
 
@@ -138,7 +170,7 @@ def _agreeing(law: str, when: str, answer: Answer, outputs: list[str], judge: Ju
     yield _ruling(law, "; ".join(wrong))
 
 
-def _other_bits(when: str, one: Answer, two: Answer, outputs: list[str]) -> list[str]:
+def _other_bits(when: str, one: Answer, two: Answer, outputs: Sequence[str]) -> list[str]:
     pairs = [(output, one.outputs.get(output), two.outputs.get(output)) for output in outputs]
     return [
         f"{when}{output} has other bits"
@@ -154,149 +186,79 @@ def _bits(array: npt.NDArray[Any]) -> tuple[str, tuple[int, ...], bytes]:
     return array.dtype.name, array.shape, array.tobytes()
 
 
-def _backward_twice(
-    adapter: Adapter, case: Case, dtype: str, right: Sequence[str], judge: Judge
-) -> Iterator[Ruling]:
+def _backward_twice(further: Further, right: Sequence[str], judge: Judge) -> Iterator[Ruling]:
     """That the graph of a call gives right gradients a second time, where the backend can keep it."""
     gradients = [output for output in right if output.startswith("gradients.")]
     if not gradients:
         return
-    wrt = tuple(name.removeprefix("gradients.") for name in gradients)
-    again = ask_second_backward(adapter, case, dtype, wrt)
+    again = further.second_backward(tuple(name.removeprefix("gradients.") for name in gradients))
     if not any(isinstance(error, Unsupported) for error in again.raised.values()):
         yield from _agreeing("law.backward-twice", "by a second backward pass ", again, gradients, judge)
 
 
-def _accumulation(
-    adapter: Adapter, case: Case, dtype: str, answer: Answer, right: Sequence[str]
-) -> Iterator[Ruling]:
+def _threads(further: Further, answer: Answer, right: Sequence[str]) -> Iterator[Ruling]:
+    """That other numbers of threads give the same bits, where the backend can change theirs."""
+    other_bits = []
+    for count in THREADS:
+        try:
+            again = further.threads(count)
+        except Unsupported:
+            return
+        when = f"with {count} thread{'s' if count > 1 else ''} "
+        other_bits += _other_bits(when, answer, again, right)
+    yield _ruling("law.threads", "; ".join(other_bits))
+
+
+def _accumulation(further: Further, due: Due, answer: Answer, right: Sequence[str]) -> Iterator[Ruling]:
     """That the sums over two unequal parts of a batch add up to the sum, and to the mean by its count.
 
     A sum of parts may be off by what is allowed of the whole; so may the whole, which makes it twice that.
     ``right`` are outputs as the definition has them: what is allowed of a variant is another matter.
     """
-    count = max(_rows(case, "sum"), _rows(case, "mean"))
-    if count < 2 or "value" not in right:
+    if further.parts is None or "value" not in right:
         return
-    summed = replace(case, parameters={**case.parameters, "reduction": "sum"})
-    whole = answer if case.parameters["reduction"] == "sum" else ask(adapter, summed, dtype)
-    parts = [ask(adapter, _taken(summed, rows), dtype) for rows in ([0], range(1, count))]
+    ask_whole, *ask_parts = further.parts
+    whole = answer if ask_whole is None else ask_whole()
+    parts = [ask() for ask in ask_parts if ask is not None]
     if any("value" not in one.outputs for one in (whole, *parts)):
         return  # an empty part, or one of which no row counts, may have no answer
-    asked = [
-        (count, "of all rows", whole),
-        (1, "of the first row", parts[0]),
-        (count - 1, "of the others", parts[1]),
-    ]
-    broken = [fault for one in asked for fault in _other_shapes(case, *one, right)]
+    # Derivatives of the value and of gradients add up where these do.
+    summed = [output for output in right if output == "value" or output.startswith("gradients.")]
+    asked = [(whole, "all rows"), (parts[0], "the first row"), (parts[1], "the others")]
+    broken = [fault for one, whose in asked for fault in _other_shapes(one, whose, summed, due)]
     if broken:
         yield _ruling("law.accumulation", "; ".join(broken))
         return
     with np.errstate(all="ignore"):
         # How many rows count, as weights and ignored labels have it; 1 where a sum is asked for.
         rows = np.abs(_wide(whole.outputs["value"]) / _wide(answer.outputs["value"]))
-        for output in right:
-            if output != "value" and not output.startswith("gradients."):
-                continue  # derivatives of them add up where they do
+        for output in summed:
             found = [_wide(part.outputs[output]) for part in parts if output in part.outputs]
-            expected = (case.expected or {})[output]
+            expected = due.expected[output]
             if len(found) < len(parts) or output not in whole.outputs or isinstance(expected, Sketch):
                 continue
-            due = _wide(whole.outputs[output])
+            sum_ = _wide(whole.outputs[output])
             total = sum(found) if output == "value" else np.concatenate(found)
-            allowed = 2 * rows * case.tolerances[output].bounds(expected, FLOAT_TYPES[dtype])
-            finite = np.isfinite(due) & np.isfinite(allowed) & np.isfinite(total)
-            if (finite & (np.abs(total - due) > allowed)).any():
+            allowed = 2 * rows * due.tolerances[output].bounds(expected, FLOAT_TYPES[due.dtype])
+            finite = np.isfinite(sum_) & np.isfinite(allowed) & np.isfinite(total)
+            if (finite & (np.abs(total - sum_) > allowed)).any():
                 broken.append(f"{output} of the first row and of the others do not add up to the sum of all")
     yield _ruling("law.accumulation", "; ".join(broken))
 
 
-def _other_shapes(case: Case, count: int, whose: str, answer: Answer, outputs: Sequence[str]) -> list[str]:
-    """What of a sum over so many rows, and of its gradients, has another shape than is due."""
-    due = {
-        output: () if output == "value" else (count, *(case.expected or {})[output].shape[1:])
-        for output in outputs
-        if output == "value" or output.startswith("gradients.")
-    }
-    return [
-        f"{output} of the sum {whose} has the shape {answer.outputs[output].shape} where {shape} is due"
-        for output, shape in due.items()
-        if output in answer.outputs and answer.outputs[output].shape != shape
-    ]
+def _other_shapes(answer: Answer, whose: str, outputs: Sequence[str], due: Due) -> Iterator[str]:
+    """What of the sum over some rows, and of its gradients, has another shape than is due."""
+    for output in outputs:
+        if output not in answer.outputs:
+            continue
+        found, shape = answer.outputs[output].shape, due.expected[output].shape
+        if output == "value":
+            shape = ()
+        elif whose != "all rows":
+            shape = (1 if whose == "the first row" else shape[0] - 1, *shape[1:])
+        if found != shape:
+            yield f"{output} of the sum of {whose} has the shape {found} where {shape} is due"
 
 
 def _wide(array: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
     return np.asarray(array, dtype=np.float64)
-
-
-def _rows(case: Case, reduction: str) -> int:
-    """How many rows along the first axis a case has that are independent of each other; or 0.
-
-    They are where the reduction is this one, or where ``none`` is meant and the function has no other.
-    """
-    assert case.expected is not None
-    first = case.shape_of(case.function.leading.name)
-    shapes = [case.shape_of(array.name) for array in case.function.arrays]
-    if reduction == "none":
-        shapes.append(case.expected["value"].shape)
-    elif case.parameters.get("reduction") != reduction:
-        return 0
-    separate = all(shape[:1] == first[:1] != () for shape in shapes)
-    axis = case.parameters.get("axis")
-    across = axis is not None and axis % len(first) == 0
-    return first[0] if separate and not across and not case.layout and not _by_row(case) - {first} else 0
-
-
-def _by_row(case: Case) -> set[tuple[int, ...]]:
-    """The shapes of weights with as many axes as the inputs: of each row, that is."""
-    rank = len(case.shape_of(case.function.leading.name))
-    shapes = {np.shape(_array(value)) for _, value in _weights(case)}
-    return {shape for shape in shapes if len(shape) >= rank}
-
-
-def _weights(case: Case) -> list[tuple[str, Any]]:
-    names = [parameter.name for parameter in case.function.parameters if parameter.kind == "array"]
-    return [(name, case.parameters[name]) for name in names if case.parameters[name] is not None]
-
-
-def _array(spec: Any) -> npt.NDArray[Any]:
-    return materialize(spec, integer=False)
-
-
-def _taken(case: Case, order: Sequence[int]) -> Case:
-    """The case with some of its rows."""
-    inputs = {name: array[list(order)] for name, array in case.exact_arrays.items()}
-    weights = {name: _array(value) for name, value in _weights(case)}
-    rank = len(case.shape_of(case.function.leading.name))
-    weights = {name: array[list(order)] if array.ndim == rank else array for name, array in weights.items()}
-    cotangent = None if case.cotangent is None else _array(case.cotangent)
-    if cotangent is not None and cotangent.ndim:
-        cotangent = cotangent[list(order)]
-    tangents = {name: _array(spec)[list(order)] for name, spec in case.tangents.items()}
-    return replace(
-        case,
-        inputs=inputs,
-        parameters={**case.parameters, **weights},
-        cotangent=cotangent,
-        tangents=tangents,
-    )
-
-
-@lru_cache(maxsize=32)
-def _ordinary(function: str) -> tuple[Case, ...]:
-    """Plain cases of a function."""
-    files = sorted((folder("cases") / function).glob("*.yaml"), key=lambda path: path.stem != "ordinary")
-    return tuple(load_file(files[0])) if files else ()
-
-
-def _other(case: Case, dtype: str, adapter: Adapter) -> tuple[Case, str]:
-    """A call of the same function with other shapes or parameters, and in another dtype if there is one."""
-    every = _ordinary(case.function.name) or (case,)
-    names = [array.name for array in case.function.arrays]
-
-    def kind(one: Case) -> object:
-        return [one.shape_of(name) for name in names], repr(sorted(one.parameters.items()))
-
-    other = next((one for one in every if kind(one) != kind(case)), every[0])
-    dtypes = [name for name in other.dtypes if name != dtype and name in adapter.dtypes]
-    return other, dtypes[0] if dtypes else dtype

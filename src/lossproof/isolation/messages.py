@@ -75,6 +75,8 @@ class Run(Form, Message, frozen=True, kw_only=True, tag_field="command", tag="ru
     tangents: dict[str, Array] = field(default_factory=dict)
     backward: Literal[1, 2] = 1
     """Which backward pass through the graph of the call the gradients are of; 2 of adapters that keep it."""
+    threads: Annotated[int, must("a number of threads from 1 to 1024", ge=1, le=1024)] | UnsetType = UNSET
+    """With how many threads; asked of adapters that can change their number."""
     twice: bool = False
     """Make the call again with other numbers, and say in ``kept`` what became of the first one's results."""
 
@@ -126,6 +128,8 @@ class Started(_Introduction, AnswerToStart, frozen=True, kw_only=True):
     """Whether a second backward pass can be asked for."""
     weight_gradients: bool = False
     """Whether ``wrt`` may name a parameter that is an array."""
+    threads: bool = False
+    """Whether the number of threads of a call can be asked for."""
     mixed: bool = False
     """Whether calls are those of automatic mixed precision, whose values for float16 and bfloat16 may be
     float32."""
@@ -143,6 +147,7 @@ class Skipped(_Introduction, AnswerToStart, frozen=True, kw_only=True):
     derivatives: ClassVar[tuple[str, ...]] = ()
     keeps_graph: ClassVar[bool] = False
     weight_gradients: ClassVar[bool] = False
+    threads: ClassVar[bool] = False
     mixed: ClassVar[bool] = False
     deviations: ClassVar[tuple[Deviation, ...]] = ()
     sources: ClassVar[str] = ""

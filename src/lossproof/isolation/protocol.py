@@ -148,6 +148,7 @@ def run_request(
     derivative: str | None = None,
     tangents: Mapping[str, npt.NDArray[Any]] | None = None,
     backward: int = 1,
+    threads: int | None = None,
 ) -> dict[str, Any]:
     """The message that asks for one call; ``derivative`` asks for that along ``tangents`` instead."""
     message: dict[str, Any] = {
@@ -170,6 +171,8 @@ def run_request(
         }
     if backward != 1:
         message["backward"] = backward
+    if threads is not None:
+        message["threads"] = threads
     if twice:
         message["twice"] = True
     return message
@@ -184,7 +187,8 @@ def answer_limit(
     """How long an answer may be: by what is due, and so much more that wrong shapes are seen as such."""
     shapes = {name: array.shape for name, array in arrays.items()}
     due = math.prod(result_shape(FUNCTIONS[function], shapes, parameters))
-    return _MORE + _BYTES * (due + sum({**parameters, **arrays}[name].size for name in wrt))
+    elements = sum(int(np.size({**parameters, **arrays}[name])) for name in wrt)
+    return _MORE + _BYTES * (due + elements)
 
 
 def dump(message: Any) -> bytes:

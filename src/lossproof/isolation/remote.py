@@ -8,7 +8,8 @@ from __future__ import annotations
 import re
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -67,6 +68,7 @@ class RemoteAdapter(Adapter):
         self.ranks = ranks
         self._process: LineProcess | Ranks | None = None
         self._number = 0
+        self._threads: int | None = None
         self._broken: ProcessFault | None = None
         self._killed = False
         self.label = label or " ".join(command)
@@ -234,6 +236,16 @@ class RemoteAdapter(Adapter):
         answer = self._ask(function, arrays, (), cotangent, kind, tangents)
         return answer.derivatives or {}
 
+    @contextmanager
+    def threads(self, count: int) -> Iterator[None]:
+        if not self.start.threads:
+            raise Unsupported("the adapter does not say that it changes the number of threads")
+        self._threads = count
+        try:
+            yield
+        finally:
+            self._threads = None
+
     def _ask(
         self,
         function: Call,
@@ -256,7 +268,7 @@ class RemoteAdapter(Adapter):
         arrays, parameters = function.apart(arrays)
         request = protocol.run_request(
             self._number, function.function, arrays, parameters, wrt, cotangent, self.start.encoding,
-            self._guest.twice and derivative is None, derivative, tangents, backward,
+            self._guest.twice and derivative is None, derivative, tangents, backward, self._threads,
         )  # fmt: skip
         try:
             due = wrt if tangents is None else tuple(tangents)

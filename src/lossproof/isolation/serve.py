@@ -11,6 +11,7 @@ import sys
 import threading
 import warnings
 from collections.abc import Callable
+from contextlib import nullcontext
 from os import _exit  # as it is before an adapter can change it
 from queue import SimpleQueue
 from typing import Any, BinaryIO
@@ -22,7 +23,16 @@ from lossproof.core.functions import FUNCTIONS
 from lossproof.core.guest import guest_of
 from lossproof.core.layout import laid_out
 from lossproof.core.raised import describe
-from lossproof.engine.answer import Answer, Bound, hvp, jvp, second_backward, watched, weight_gradient
+from lossproof.engine.answer import (
+    Answer,
+    Bound,
+    hvp,
+    jvp,
+    second_backward,
+    watched,
+    weight_gradient,
+    with_threads,
+)
 from lossproof.errors import LossproofError, Unsupported
 from lossproof.isolation import protocol
 from lossproof.isolation.encode import encode_array
@@ -110,6 +120,7 @@ def _introduce(loaded: Loaded) -> Started | Skipped:
         keeps_graph=type(adapter).backward_twice is not Adapter.backward_twice,
         derivatives=("jvp", "hvp"),  # an adapter that defines none says so call by call
         weight_gradients=True,  # as these do
+        threads=type(adapter).threads is not Adapter.threads,
         mixed=bool(adapter.mixed),
         deviations=tuple(loaded.deviations.entries),
         sources=loaded.sources,
@@ -122,7 +133,8 @@ def _run(adapter: Adapter, request: Run) -> dict[str, Any]:
         bind = _bind(adapter, request)
         if request.derivative is not UNSET:
             return {"id": number, **_derivative(adapter, request, bind)}
-        answer = guest_of(adapter).visit(lambda: _call(adapter, request, bind))
+        with nullcontext() if request.threads is UNSET else with_threads(adapter, request.threads):
+            answer = guest_of(adapter).visit(lambda: _call(adapter, request, bind))
         arrays = {name: encode_array(array) for name, array in answer.outputs.items()}
         message = {"id": number, "value": arrays.pop("value")}
         message["gradients"] = {name.removeprefix("gradients."): array for name, array in arrays.items()}

@@ -15,10 +15,11 @@ from lossproof.case.expected import Expected, Sketch, Tolerance
 from lossproof.case.inputs import is_description
 from lossproof.case.model import Case
 from lossproof.core.dtypes import FLOAT_TYPES, HALF_TYPES
+from lossproof.engine import law_calls
 from lossproof.engine.proof import valid, value_dtypes
 from lossproof.isolation.remote import RemoteAdapter
 from lossproof.registry import modes
-from lossproof.repro import literal, loader, ranks
+from lossproof.repro import calls, literal, loader, ranks
 from lossproof.repro.embed import Embedded, embed
 from lossproof.repro.pipe import PipeAdapter
 
@@ -33,10 +34,11 @@ _ROOTS = (
 )
 
 
-def full_script(case: Case, adapter: Adapter, dtype: str) -> str:
+def full_script(case: Case, adapter: Adapter, dtype: str, *, laws: bool = False) -> str:
     """A script that runs the case on the adapter and exits with status 1 if an output is wrong.
 
-    It is judged as a run judges it, by the same source. A command is started by the script.
+    It is judged as a run judges it, by the same source; with ``laws`` those of the call are judged, too. A
+    command is started by the script.
 
     Raises:
         LossproofError: a source that the script has to carry cannot be read.
@@ -48,7 +50,7 @@ def full_script(case: Case, adapter: Adapter, dtype: str) -> str:
     else:
         cls: Any = adapter.untransformed or type(adapter)
         # Of a class under a mode, the class itself; the script puts it under the mode again.
-        roots = (*_ROOTS, modes.__name__) if adapter.mode else _ROOTS
+        roots = (*_ROOTS, *([modes.__name__] if adapter.mode else []), *([calls.__name__] if laws else []))
         embedded = embed(cls, adapter.backend, roots)
         arguments = ""
         needs = "the framework"
@@ -60,7 +62,7 @@ def full_script(case: Case, adapter: Adapter, dtype: str) -> str:
         "lossproof judges, as they are.",
     )
     several = modes.ranks_of(adapter.mode)
-    main = textwrap.indent("\n".join(_main(case, adapter, embedded, arguments, dtype)), "    ")
+    main = textwrap.indent("\n".join(_main(case, adapter, embedded, arguments, dtype, laws)), "    ")
     sources = "".join(
         f"    {name!r}: {literal.module_source(source)},\n" for name, source in embedded.sources.items()
     )
@@ -112,7 +114,9 @@ def _start(several: int) -> str:
     return "\n".join(lines)
 
 
-def _main(case: Case, adapter: Adapter, embedded: Embedded, arguments: str, dtype: str) -> Iterator[str]:
+def _main(
+    case: Case, adapter: Adapter, embedded: Embedded, arguments: str, dtype: str, laws: bool
+) -> Iterator[str]:
     assert case.expected is not None
     refusable = any(variant.raises for variant in case.variants)
     yield "import numpy as np"
@@ -125,6 +129,8 @@ def _main(case: Case, adapter: Adapter, embedded: Embedded, arguments: str, dtyp
     yield "from lossproof.engine.answer import answer_to"
     if refusable:
         yield "from lossproof.engine.refusal import lacking, proven"
+    if laws:
+        yield "from lossproof.repro.calls import further"
     yield "from lossproof.repro.report import report"
     yield ""
     yield "nan, inf = float('nan'), float('inf')"
@@ -167,7 +173,9 @@ def _main(case: Case, adapter: Adapter, embedded: Embedded, arguments: str, dtyp
         further = ", tangents=moved"
     if case.weights_moved:
         further += f", weights={case.weights_moved!r}"
-    yield f"answer = answer_to(adapter, lambda: bind, list(expected){further})"
+    again = laws and law_calls.sampled(case, dtype)
+    twice = ", twice=True" if again else ""
+    yield f"answer = answer_to(adapter, lambda: bind, list(expected){twice}{further})"
     if refusable:
         yield ""
         yield "# An error is permitted only of a backend that answers a valid call."
@@ -181,6 +189,12 @@ def _main(case: Case, adapter: Adapter, embedded: Embedded, arguments: str, dtyp
         judging += ", widens=True"
     if adapter.mixed:
         judging += ", mixed=True"
+    if laws:
+        judging += f", laws=True, weights={case.function.weights!r}"
+    if again:
+        yield ""
+        yield from _further(case, adapter, dtype, further)
+        judging += ", further=calls"
     yield f"return report(answer, expected, tolerances, {judging})"
 
 
@@ -197,27 +211,48 @@ def _outcome(
     yield closing
 
 
-def _bind(name: str, case: Case, dtype: str) -> Iterator[str]:
-    """A function that makes the call's arrays, as the engine binds them."""
+def _further(case: Case, adapter: Adapter, dtype: str, options: str) -> Iterator[str]:
+    """The calls that the laws need, as the engine makes them."""
+    other, other_dtype = law_calls.other_call(case, dtype, adapter)
+    yield "# The laws of the call: with another one in between, of some rows, of parts."
+    yield from _bind("bind_other", other, other_dtype, f"numpy_dtype({other_dtype!r})")
+    yield ""
+    yield f"ask = lambda bind, outputs: answer_to(adapter, lambda: bind, outputs{options})"
+    of_rows = [
+        output
+        for output in case.expected or ()
+        if output == "value" or output in {f"gradients.{array.name}" for array in case.function.arrays}
+    ]
+    parts = law_calls.count_of_parts(case)
+    yield "calls = further("
+    yield "    adapter, ask, bind, list(expected),"
+    yield f"    other=({f'{other.id} in {other_dtype}'!r}, bind_other, {list(other.expected or ())!r}),"
+    yield f"    of_rows={of_rows!r}, rows={law_calls.rows_of(case, 'none')}, parts={parts},"
+    yield f"    by_row={law_calls.weights_of_rows(case)!r},"
+    yield ")"
+
+
+def _bind(name: str, case: Case, dtype: str, kind: str = "dtype") -> Iterator[str]:
+    """A function that makes the call's arrays, as the engine binds them; ``kind`` is their dtype's source."""
     kinds = {parameter.name: parameter.kind for parameter in case.function.parameters}
     yield f"def {name}():"
     yield "    arrays = {"
     for array in case.function.arrays:
         labels = array.integer and dtype in FLOAT_TYPES
-        text = _input(case.inputs[array.name], array.integer, "np.int64" if labels else "dtype")
+        text = _input(case.inputs[array.name], array.integer, "np.int64" if labels else kind)
         yield from _native(array.name, _placed(case, array.name, text))
     yield "    }"
     yield "    parameters = {"
     for name, value in case.parameters.items():
         if kinds[name] == "array" and value is not None:
-            yield from _native(name, _placed(case, name, _input(value, False, "dtype")))
+            yield from _native(name, _placed(case, name, _input(value, False, kind)))
         else:
             yield f"        {name!r}: {literal.value(value)},"
     yield "    }"
     if case.cotangent is None:
         yield "    cotangent = None"
     else:
-        text = _placed(case, "cotangent", _input(case.cotangent, False, "dtype"))
+        text = _placed(case, "cotangent", _input(case.cotangent, False, kind))
         yield from _lines(f"    cotangent = adapter.from_numpy({text})")
     yield f"    return Call(adapter, {case.function.name!r}, parameters), arrays, cotangent"
 

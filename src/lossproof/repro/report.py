@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,8 @@ from lossproof.case.expected import DocumentedChoice, Expected, Sketch, Toleranc
 from lossproof.core.escape import visible
 from lossproof.core.verdicts import RIGHT, Verdict
 from lossproof.engine.answer import Answer
-from lossproof.engine.verdict import judge_outputs
+from lossproof.engine.laws import Due, Further, rulings
+from lossproof.engine.verdict import Judged, judge_outputs
 
 
 def report(
@@ -25,18 +26,28 @@ def report(
     choices: Sequence[DocumentedChoice] = (),
     widens: bool = False,
     mixed: bool = False,
+    laws: bool = False,
+    further: Further | None = None,
+    weights: Sequence[str] = (),
 ) -> int:
-    """Print each output's verdict, what came and what is due.
+    """Print each output's verdict, what came and what is due; with ``laws`` those of the call, too.
+
+    Most laws need ``further`` calls; gradients with respect to ``weights`` are of no row.
 
     Returns:
         The exit status: 0 if an output is right and none is wrong; what the adapter does not
         support is neither.
     """
     found = []
-    judged = judge_outputs(
-        answer, expected, tolerances,
-        dtype=dtype, level=level, variants=variants, choices=choices, widens=widens, mixed=mixed,
-    )  # fmt: skip
+
+    def judge(other: Answer, outputs: Iterable[str] = ()) -> Mapping[str, Judged]:
+        return judge_outputs(
+            other, {output: expected[output] for output in outputs or (*other.outputs, *other.raised)},
+            tolerances, dtype=dtype, level=level, variants=variants, choices=choices, widens=widens,
+            mixed=mixed,
+        )  # fmt: skip
+
+    judged = judge(answer, expected)
     for output, due in expected.items():
         verdict, variant, comparison = judged[output]
         found.append(verdict)
@@ -49,6 +60,10 @@ def report(
                 got = due.of(got)
             print("  got      " + _text(got))
             print("  expected " + _text(due.sums if isinstance(due, Sketch) else due))
+    demanded = Due(expected, tolerances, dtype, weights)
+    for law, verdict, message in rulings(answer, judged, judge, demanded, lambda: further) if laws else ():
+        found.append(verdict)
+        print(f"{law}: {verdict}" + (f": {visible(message)}" if message else ""))
     given = [verdict for verdict in found if verdict is not Verdict.UNSUPPORTED]
     return 0 if given and RIGHT.issuperset(given) else 1
 

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from lossproof.adapter import Adapter
 from lossproof.case.model import Case
+from lossproof.core.verdicts import RIGHT, UNJUDGED
 from lossproof.engine.call import missing
+from lossproof.engine.judge import run_case
 from lossproof.errors import LossproofError
+from lossproof.isolation.remote import RemoteAdapter
+from lossproof.registry.deviations import Deviations
 from lossproof.repro.full import full_script
 from lossproof.repro.short import short_script
 
@@ -15,7 +19,7 @@ def reproduce(case: Case, adapter: Adapter, dtype: str, *, full: bool = False) -
 
     It is short where the adapter's method comes down to one expression of the framework, and calls
     the framework alone. Otherwise, or with ``full``, it carries the sources of the adapter and of the
-    comparison; it then judges as a run does.
+    comparison; it then judges as a run does. So it does where a law of the call is broken, which it shows.
 
     Raises:
         LossproofError: the case has no expectation or is huge, the adapter lacks the function or the dtype,
@@ -31,5 +35,15 @@ def reproduce(case: Case, adapter: Adapter, dtype: str, *, full: bool = False) -
     if why is not None:
         name = adapter.name or type(adapter).__name__
         raise LossproofError(f"adapter {name!r}: {why}: nothing to reproduce")
+    if _misses_a_law(case, adapter, dtype):
+        return full_script(case, adapter, dtype, laws=True)
     short = None if full else short_script(case, adapter, dtype)
     return short or full_script(case, adapter, dtype)
+
+
+def _misses_a_law(case: Case, adapter: Adapter, dtype: str) -> bool:
+    """Whether a run finds a law of the call broken; in a process of another's it can only be seen there."""
+    if isinstance(adapter, RemoteAdapter):
+        return False
+    found = run_case(adapter, adapter.name, case, dtype, Deviations([], "", "", ""))
+    return any(record.is_law and record.verdict not in RIGHT | UNJUDGED for record in found)
