@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from lossproof.case.expected import Expected, Sketch, Tolerance
 from lossproof.core.dtypes import FLOAT_TYPES
+from lossproof.core.raised import describe
 from lossproof.core.verdicts import RIGHT, UNJUDGED, ProcessFault, Verdict
 from lossproof.engine.answer import Answer
 from lossproof.engine.verdict import Judged
@@ -204,7 +205,12 @@ def _threads(further: Further, answer: Answer, right: Sequence[str]) -> Iterator
             again = further.threads(count)
         except Unsupported:
             return
+        errors = [again.raised[output] for output in right if output in again.raised]
+        if any(isinstance(error, Unsupported) for error in errors):
+            return  # a process apart says so of the call
         when = f"with {count} thread{'s' if count > 1 else ''} "
+        for error in errors[:1]:
+            other_bits.append(f"{when}the call fails: {describe(error)}")
         other_bits += _other_bits(when, answer, again, right)
     yield _ruling("law.threads", "; ".join(other_bits))
 
