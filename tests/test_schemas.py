@@ -79,7 +79,7 @@ VECTORS: dict[str, Any] = {
         {
             "id": "a/b/c", "clause": "A-1", "level": "required", "why": "w", "thorough": False,
             "needs": ["axis"], "inputs": {"logits": _TENSOR}, "cotangent": None, "layout": {"x": "strided"},
-            "tangents": {"logits": _TENSOR},
+            "tangents": {"logits": _TENSOR}, "times": 1,
             "parameters": {"axis": {"integer": "-1"}, "reduction": {"reduction": "mean"}, "weight": None},
             "outputs": {"value": _WHOLE, "gradients.x": {"sketch": {"shape": [2], "seed": "7", **_SKETCH}}},
             "variants": [{"name": "raises", "raises": True}, {"name": "v", "outputs": {"value": _WHOLE}}],
