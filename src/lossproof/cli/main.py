@@ -11,7 +11,7 @@ from contextlib import suppress
 from importlib import import_module
 from typing import NamedTuple, NoReturn
 
-from lossproof.cli import compiled, shell
+from lossproof.cli import shell
 from lossproof.cli.output import say
 from lossproof.core.escape import visible
 from lossproof.errors import LossproofError
@@ -93,6 +93,8 @@ def _run(words: Sequence[str]) -> int:
 
 def command() -> NoReturn:
     """The program ``lossproof``; threads that an adapter has left running do not keep it from ending."""
+    from lossproof.cli import compiled
+
     compiled.keep()
     status = main()
     left = [thread for thread in threading.enumerate() if not thread.daemon]
