@@ -29,6 +29,7 @@ from lossproof.adapters.numpy import NumpyAdapter
 from lossproof import Adapter
 from lossproof.case.expected import Tolerance
 from lossproof.case.model import Case
+from lossproof.cli.main import main
 from lossproof.core.resources import folder
 from lossproof.engine import law_calls, laws
 from lossproof.errors import LossproofError
@@ -183,21 +184,32 @@ def case_for(law: str, function: str) -> Case:
     )
 
 
+def printed_script(case: Case, adapter: str, capsys: pytest.CaptureFixture[str]) -> str:
+    """What ``lossproof repro`` prints in float32."""
+    assert main(["repro", case.id, "-a", adapter, "-d", "float32"]) == 0
+    return capsys.readouterr().out
+
+
 @pytest.mark.parametrize("law", BROKEN_LAWS)
-def test_a_script_shows_the_law_that_is_broken(law: str, tmp_path: Path) -> None:
+def test_a_script_shows_the_law_that_is_broken(
+    law: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     function, methods = BROKEN_LAWS[law]
     head = (
         "from contextlib import contextmanager\nimport numpy as np\n"
         "from lossproof.adapters.numpy import NumpyAdapter\nclass Mine(NumpyAdapter):\n"
     )
     source = head + textwrap.indent(textwrap.dedent(methods), "    ")
-    case = case_for(law, function)
-    code, printed = run_script(reproduce(case, adapter_file(tmp_path, source), "float32"))
+    adapter_file(tmp_path, source)
+    script = printed_script(case_for(law, function), str(tmp_path / "mine.py"), capsys)
+    code, printed = run_script(script)
     assert code == 1 and f"\n{law}: {'below' if law in laws.RECOMMENDED else 'fail'}: " in printed, printed
     assert "value: pass" in printed
 
 
-def test_a_script_of_pytorch_shows_a_graph_that_is_spent(tmp_path: Path) -> None:
+def test_a_script_of_pytorch_shows_a_graph_that_is_spent(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     source = """
         import torch
         from lossproof.adapters.torch import TorchAdapter
@@ -216,15 +228,34 @@ def test_a_script_of_pytorch_shows_a_graph_that_is_spent(tmp_path: Path) -> None
             def sigmoid(self, logits):
                 return Spent.apply(logits)
     """
-    case = case_for("law.backward-twice", "sigmoid")
-    code, printed = run_script(reproduce(case, adapter_file(tmp_path, source), "float32"))
+    adapter_file(tmp_path, source)
+    script = printed_script(case_for("law.backward-twice", "sigmoid"), str(tmp_path / "mine.py"), capsys)
+    code, printed = run_script(script)
     assert code == 1 and "\nlaw.backward-twice: fail: by a second backward pass " in printed, printed
 
 
-def test_a_script_says_nothing_of_laws_that_are_kept() -> None:
-    case = case_for("law.rows", "log_softmax")
-    code, printed = run_script(reproduce(case, NumpyAdapter(), "float32"))
+def test_a_script_says_nothing_of_laws_that_are_kept(capsys: pytest.CaptureFixture[str]) -> None:
+    code, printed = run_script(printed_script(case_for("law.rows", "log_softmax"), "numpy", capsys))
     assert code == 0 and "law." not in printed
+
+
+def test_a_call_that_crashes_is_left_to_the_script(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = """
+        import os
+        from lossproof.adapters.numpy import NumpyAdapter
+
+        class Mine(NumpyAdapter):
+            def softmax(self, logits, *, axis):
+                os.abort()
+    """
+    adapter = adapter_file(tmp_path, source)
+    case = case_for("law.repeats", "softmax")
+    assert reproduce(case, adapter, "float32")
+    path = tmp_path / "repro.py"
+    path.write_text(printed_script(case, str(tmp_path / "mine.py"), capsys), encoding="utf-8")
+    assert subprocess.run([sys.executable, str(path)], capture_output=True).returncode < 0
 
 
 @pytest.mark.parametrize("fault", FAULTS)

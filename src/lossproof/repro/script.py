@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from lossproof.adapter import Adapter
 from lossproof.case.model import Case
-from lossproof.core.verdicts import RIGHT, UNJUDGED
 from lossproof.engine.call import missing
-from lossproof.engine.judge import run_case
 from lossproof.errors import LossproofError
-from lossproof.isolation.remote import RemoteAdapter
-from lossproof.registry.deviations import Deviations
 from lossproof.repro.full import full_script
 from lossproof.repro.short import short_script
 
 
-def reproduce(case: Case, adapter: Adapter, dtype: str, *, full: bool = False) -> str:
+def reproduce(
+    case: Case,
+    adapter: Adapter,
+    dtype: str,
+    *,
+    full: bool = False,
+    misses_a_law: Callable[[], bool] = lambda: False,
+) -> str:
     """The script's text. It exits with status 0 if all outputs are right, with 1 otherwise.
 
     It is short where the adapter's method comes down to one expression of the framework, and calls
     the framework alone. Otherwise, or with ``full``, it carries the sources of the adapter and of the
-    comparison; it then judges as a run does. So it does where a law of the call is broken, which it shows.
+    comparison; it then judges as a run does. So it does where the call ``misses_a_law``, which it shows. The
+    call itself is not made here, as it may crash.
 
     Raises:
         LossproofError: the case has no expectation or is huge, the adapter lacks the function or the dtype,
@@ -35,15 +41,6 @@ def reproduce(case: Case, adapter: Adapter, dtype: str, *, full: bool = False) -
     if why is not None:
         name = adapter.name or type(adapter).__name__
         raise LossproofError(f"adapter {name!r}: {why}: nothing to reproduce")
-    if _misses_a_law(case, adapter, dtype):
-        return full_script(case, adapter, dtype, laws=True)
-    short = None if full else short_script(case, adapter, dtype)
-    return short or full_script(case, adapter, dtype)
-
-
-def _misses_a_law(case: Case, adapter: Adapter, dtype: str) -> bool:
-    """Whether a run finds a law of the call broken; in a process of another's it can only be seen there."""
-    if isinstance(adapter, RemoteAdapter):
-        return False
-    found = run_case(adapter, adapter.name, case, dtype, Deviations([], "", "", ""))
-    return any(record.is_law and record.verdict not in RIGHT | UNJUDGED for record in found)
+    laws = misses_a_law()
+    short = None if full or laws else short_script(case, adapter, dtype)
+    return short or full_script(case, adapter, dtype, laws=laws)
