@@ -6,7 +6,8 @@ adapter's arrays, functions and gradients stay what they are, and every call goe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -27,6 +28,21 @@ class Transformed(Call):
 def transformed(function: Call, run: Callable[..., Any]) -> Transformed:
     """The call ``function``, made as ``run`` makes it."""
     return Transformed(function.adapter, function.function, function.parameters, function.moved, run)
+
+
+@contextmanager
+def rules(*missing: str) -> Iterator[None]:
+    """A function for which the framework has no rule is none that the mode takes.
+
+    Args:
+        missing: how its errors say so.
+    """
+    try:
+        yield
+    except (RuntimeError, NotImplementedError) as error:
+        if any(text in str(error) for text in missing):
+            raise Unsupported(" ".join(str(error).split())) from error
+        raise
 
 
 class Mode(Adapter):

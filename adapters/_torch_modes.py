@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Hashable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Hashable, Mapping
+from contextlib import suppress
 from typing import Any, ClassVar
 
 import torch
@@ -14,7 +14,7 @@ from torch.utils.checkpoint import checkpoint
 from lossproof import Adapter, Call, Unavailable, Unsupported
 
 from ._compiled import Compiled
-from ._modes import Mode, batched, has_rows, transformed
+from ._modes import Mode, batched, has_rows, rules, transformed
 from ._torch_ranks import RANKS
 
 
@@ -98,7 +98,7 @@ class Vmap(Mode):
     def through(self, function: Call) -> Callable[..., Any]:
         def run(*arrays: Any) -> Any:
             batch = batched(function, arrays, torch)
-            with _rules():
+            with rules(*_NO_RULE):
                 return batch.pick(torch.func.vmap(batch.call)(*batch.arrays))
 
         return run
@@ -128,7 +128,7 @@ class PerSampleGradients(Vmap):
             value, pull_back = pulled
             return value, pull_back(torch.ones_like(value) if seed is None else seed)
 
-        with _rules():
+        with rules(*_NO_RULE):
             mapped = torch.func.vmap(one, in_dims=(0, None if seeds is None else 0))
             values, gradients = mapped(batch.arrays, seeds)
         return batch.pick(values), dict(zip(wrt, map(batch.pick, gradients), strict=True))
@@ -141,17 +141,6 @@ _NO_RULE = (
     "does not have vmap support",
     "must override the setup_context staticmethod",
 )
-
-
-@contextmanager
-def _rules() -> Iterator[None]:
-    """A function for which PyTorch has no rule is none that the mode takes."""
-    try:
-        yield
-    except (RuntimeError, NotImplementedError) as error:
-        if any(text in str(error) for text in _NO_RULE):
-            raise Unsupported(str(error)) from error
-        raise
 
 
 class _Autocast(Mode):

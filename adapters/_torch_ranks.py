@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cached_property
 from typing import Any, ClassVar
@@ -19,7 +19,7 @@ import torch.distributed as dist
 from lossproof import Adapter, Call, Unavailable, Unsupported
 from lossproof.core.functions import FUNCTIONS, Values
 
-from ._modes import class_axes, row_axes
+from ._modes import class_axes, row_axes, rules
 
 
 class _Rank(Adapter):
@@ -86,9 +86,7 @@ class _Rank(Adapter):
         *,
         cotangent: Any = None,
     ) -> tuple[Any, Mapping[str, Any]]:
-        with self._parts(function, arrays, cotangent) as (call, parts, extra):
-            value, gradients = super().value_and_gradients(call, parts, wrt, **extra)
-            return _whole(value), _all_whole(gradients)
+        return self._differentiated(super().value_and_gradients, function, arrays, wrt, cotangent)
 
     def backward_twice(
         self,
@@ -98,8 +96,18 @@ class _Rank(Adapter):
         *,
         cotangent: Any = None,
     ) -> tuple[Any, Mapping[str, Any]]:
+        return self._differentiated(super().backward_twice, function, arrays, wrt, cotangent)
+
+    def _differentiated(
+        self,
+        ask: Callable[..., tuple[Any, Mapping[str, Any]]],
+        function: Call,
+        arrays: Mapping[str, Any],
+        wrt: tuple[str, ...],
+        cotangent: Any,
+    ) -> tuple[Any, Mapping[str, Any]]:
         with self._parts(function, arrays, cotangent) as (call, parts, extra):
-            value, gradients = super().backward_twice(call, parts, wrt, **extra)
+            value, gradients = ask(call, parts, wrt, **extra)
             return _whole(value), _all_whole(gradients)
 
     def jvp(self, function: Call, arrays: Mapping[str, Any], tangents: Mapping[str, Any]) -> Any:
@@ -133,7 +141,7 @@ class _Rank(Adapter):
         parts = {name: self._part(tensor, axes.get(name)) for name, tensor in given.items()}
         of_weights = {name: parts[name] for name in weights}
         call = Call(function.adapter, function.function, {**function.parameters, **of_weights})
-        with _rules(), self.around(function):
+        with rules(*_NO_RULE), self.around(function):
             yield call, {name: parts[name] for name in arrays}, {name: parts[name] for name in extra}
         for name, tensor in given.items():
             now = _whole(parts[name])
@@ -172,17 +180,6 @@ _NO_RULE = (
     "Sharding propagation failed",
     "got mixed torch.Tensor and DTensor",
 )
-
-
-@contextmanager
-def _rules() -> Iterator[None]:
-    """A function for which DTensor has no rule is none that the mode takes."""
-    try:
-        yield
-    except (RuntimeError, NotImplementedError) as error:
-        if any(text in str(error) for text in _NO_RULE):
-            raise Unsupported(" ".join(str(error).split())) from error
-        raise
 
 
 @contextmanager

@@ -7,10 +7,22 @@ thorough set holds, or compare with it, take every case.
 from __future__ import annotations
 
 from functools import cache
+from pathlib import Path
+
+import pytest
 
 from lossproof.case.model import Case
 from lossproof.case.read import load_cases
 from lossproof.case.select import select_cases
+
+
+def stand_in(folder: Path, text: str, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder that stands in for lossproof's own cases, with one file of this text."""
+    own = folder / "cases"
+    own.mkdir()
+    (own / "topic.yaml").write_text(text, encoding="utf-8")
+    monkeypatch.setattr("lossproof.case.read.folder", lambda name: own)
+    return own
 
 
 @cache

@@ -50,7 +50,7 @@ from lossproof.registry.deviations import Deviations
 from lossproof.results.evidence import check
 from lossproof.results.file import read_json
 from tests.arithmetic import Arithmetic, AtRandomLimits
-from tests.own_cases import huge_cases
+from tests.own_cases import huge_cases, stand_in
 from tests.textbook import textbook
 
 Array = Any
@@ -605,12 +605,7 @@ ONE = "1 huge case left out; --huge runs it"
 
 @pytest.fixture
 def cases(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder that stands in for lossproof's own cases."""
-    own = tmp_path / "cases"
-    own.mkdir()
-    (own / "topic.yaml").write_text(TEXT, encoding="utf-8")
-    monkeypatch.setattr("lossproof.case.read.folder", lambda name: own)
-    return own
+    return stand_in(tmp_path, TEXT, monkeypatch)
 
 
 def ids(*references: str, **more: bool) -> list[str]:

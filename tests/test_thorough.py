@@ -19,6 +19,7 @@ from lossproof.cli.main import main
 from lossproof.errors import InputError, LossproofError
 from lossproof.registry.deviations import Deviation, Deviations, Where
 from lossproof.results.file import read_json
+from tests.own_cases import stand_in
 
 CASE = """\
   - id: {id}
@@ -37,12 +38,7 @@ SAID = "quick set: 1 of 2 cases; --thorough runs all"
 
 @pytest.fixture
 def cases(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder that stands in for lossproof's own cases."""
-    own = tmp_path / "cases"
-    own.mkdir()
-    (own / "topic.yaml").write_text(FILE, encoding="utf-8")
-    monkeypatch.setattr("lossproof.case.read.folder", lambda name: own)
-    return own
+    return stand_in(tmp_path, FILE, monkeypatch)
 
 
 def ids(*references: str, thorough: bool = False) -> list[str]:

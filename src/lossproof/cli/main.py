@@ -52,6 +52,10 @@ COMMANDS = {
 }
 
 
+# What these have backends compile is kept for the next run; what is timed is compiled anew.
+COMPILING = frozenset({"run", "explain", "fuzz", "sweep"})
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run ``lossproof``; returns the exit status: 0 conforms, 1 something fails, 2 bad usage."""
     if "_ARGCOMPLETE" in os.environ:
@@ -93,9 +97,10 @@ def _run(words: Sequence[str]) -> int:
 
 def command() -> NoReturn:
     """The program ``lossproof``; threads that an adapter has left running do not keep it from ending."""
-    from lossproof.cli import compiled
+    if sys.argv[1:2] and sys.argv[1] in COMPILING:
+        from lossproof.cli import compiled
 
-    compiled.keep()
+        compiled.keep()
     status = main()
     left = [thread for thread in threading.enumerate() if not thread.daemon]
     if left == [threading.main_thread()]:

@@ -100,21 +100,22 @@ _PIECES = (
 
 # The functions that we compute with, as they were when lossproof was imported.
 _FUNCTIONS = [
-    (space, operator.itemgetter(*names), dict(zip(names, operator.itemgetter(*names)(space), strict=True)))
+    (space, names, take, take(space))
     for space in map(vars, (np, math))
     for names in [[name for name, value in space.items() if callable(value) and name[0] != "_"]]
+    for take in [operator.itemgetter(*names)]
 ]
 
 
 def _restore_functions() -> None:
-    for space, take, functions in _FUNCTIONS:
+    for space, names, take, functions in _FUNCTIONS:
         try:
             # As one comparison, in which what is identical is equal: this is done after each call.
-            same = take(space) == tuple(functions.values())
+            same = take(space) == functions
         except Exception:  # one is gone, or cannot be compared
             same = False
         if not same:
-            space.update(functions)
+            space.update(zip(names, functions, strict=True))
 
 
 def _computes() -> bool:

@@ -27,6 +27,8 @@ class Judged(NamedTuple):
 
 FLOAT32_RESULT = "float32-result"
 """The choice of a loss in float32 for logits or probabilities in half precision (clause CH-8)."""
+WIDENED = ("value", "jvp")
+"""The outputs that are float32 then."""
 
 
 def judge_outputs(
@@ -85,7 +87,7 @@ def judge_outputs(
             if met is not None:
                 return _chosen(judged, met, choice.name)
     if widens and dtype in HALF_TYPES:
-        wide = dict.fromkeys(expected, dtype) | {"value": "float32", "jvp": "float32"}
+        wide = dict.fromkeys(expected, dtype) | dict.fromkeys(WIDENED, "float32")
         met = _met(answer, judged, expected, tolerances, wide, variants, times)
         if met is not None:
             return _chosen(judged, met, FLOAT32_RESULT)

@@ -23,7 +23,7 @@ from lossproof.core.text import shortened
 from lossproof.core.verdicts import RIGHT, Verdict
 from lossproof.engine.compare import compare
 from lossproof.engine.record import Record
-from lossproof.engine.verdict import FLOAT32_RESULT
+from lossproof.engine.verdict import FLOAT32_RESULT, WIDENED
 
 FLUSHED = "flushes-subnormals"
 DIGITS = 9
@@ -111,7 +111,7 @@ def _outcomes(case: Case, record: Record) -> Iterator[Outcome]:
         if dtype in choice.dtypes:
             yield Outcome(choice.name, choice.expected[output], choice.tolerances.get(output), dtype)
     if case.function.widens and dtype in HALF_TYPES:
-        wide = "float32" if output in ("value", "jvp") else dtype
+        wide = "float32" if output in WIDENED else dtype
         for due in (case.expected[output], *(due for _, due in others)):
             yield Outcome(FLOAT32_RESULT, due, tolerance, wide)
 

@@ -22,7 +22,7 @@ from lossproof.core.functions import FUNCTIONS
 from lossproof.core.resources import folder
 from lossproof.core.schema import text
 from lossproof.core.validate import encode
-from lossproof.engine.verdict import FLOAT32_RESULT
+from lossproof.engine.verdict import FLOAT32_RESULT, WIDENED
 from lossproof.errors import LossproofError
 from lossproof.results.file import CasesSet
 from lossproof.vectors import form
@@ -207,7 +207,7 @@ class _Writer:
 
     def _float32_result(self, expected: Mapping[str, Expected]) -> form.Choice:
         """The value, and its derivative, in float32, and all gradients as they are due."""
-        wide = [name for name in ("value", "jvp") if name in expected]
+        wide = [name for name in WIDENED if name in expected]
         due = {
             name: tuple(
                 self._due(output, self._case.tolerances.get(name), "float32")
