@@ -314,7 +314,7 @@ SET = {
     "errors-of-numpy": "np.seterr(all='raise')",
     "warnings": "warnings.simplefilter('error')",
     "working-folder": "os.chdir('/')",
-    "recursion-limit": "sys.setrecursionlimit(60)",
+    "recursion-limit": "import inspect; sys.setrecursionlimit(len(inspect.stack()) + 30)",
     "stdout": "sys.stdout = sys.stderr = None",
     "signals": "signal.signal(signal.SIGINT, signal.SIG_IGN); signal.signal(signal.SIGTERM, signal.SIG_IGN)",
     "numpy": "np.isnan = np.isfinite = np.abs = np.where = np.asarray = lambda *a, **k: True",

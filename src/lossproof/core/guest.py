@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import ctypes
 import math
-import operator
 import os
 import signal
 import sys
@@ -19,6 +18,7 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
+from types import ModuleType
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -90,6 +90,8 @@ def _to_streams(streams: tuple[Any, ...]) -> None:
 
 
 _geterr, _seterr = np.geterr, np.seterr
+# Without names for the numbers it gives, where that can be had: it is asked four times a call.
+_getsignal: Callable[[int], Any] = getattr(sys.modules.get("_signal"), "getsignal", signal.getsignal)
 _PIECES = (
     _Piece(sys.getrecursionlimit, sys.setrecursionlimit),  # first, so that there is room for the others
     *([_Piece(_arithmetic, lambda kept: _C.fesetenv(kept))] if _C is not None else []),
@@ -98,30 +100,39 @@ _PIECES = (
     _Piece(_streams, _to_streams),
 )
 
-# The functions that we compute with, as they were when lossproof was imported.
-_FUNCTIONS = [
-    (space, names, take, take(space))
-    for space in map(vars, (np, math))
-    for names in [[name for name, value in space.items() if callable(value) and name[0] != "_"]]
-    for take in [operator.itemgetter(*names)]
-]
 
+class _Functions:
+    """The functions of a module that we compute with, as they were when lossproof was imported."""
 
-def _restore_functions() -> None:
-    for space, names, take, functions in _FUNCTIONS:
+    def __init__(self, module: ModuleType) -> None:
+        self._space = vars(module)
+        self._functions = {
+            name: value for name, value in self._space.items() if callable(value) and name[0] != "_"
+        }
+        self._seen: list[Any] = list(self._space.values())
+
+    def restore(self) -> None:
+        """Done after each call: where nothing of the module has changed, one comparison of two lists."""
+        now = list(self._space.values())
         try:
-            # As one comparison, in which what is identical is equal: this is done after each call.
-            same = take(space) == functions
-        except Exception:  # one is gone, or cannot be compared
+            same = now == self._seen  # what is identical is equal
+        except Exception:  # something else stands there, which cannot be compared
             same = False
         if not same:
-            space.update(zip(names, functions, strict=True))
+            self._space.update(self._functions)
+            self._seen = list(self._space.values())
+
+
+_FUNCTIONS = [_Functions(module) for module in (np, math)]
+
+
+_NUMBERS = [2.0**-1074, 2.0**-1022, 2.0**-53, 1.0, 0.5]  # in a list, so that no compiler computes with them
 
 
 def _computes() -> bool:
     """Whether arithmetic is IEEE 754's: subnormal numbers count, and a tie is rounded to even."""
-    tiny = np.array([2.0**-1074, 2.0**-1022, 2.0**-53])
-    return bool(((tiny * [1.0, 0.5, 1.0] + [0.0, 0.0, 1.0]) == [2.0**-1074, 2.0**-1023, 1.0]).all())
+    smallest, normal, half_unit, one, half = _NUMBERS
+    return smallest * one == 2.0**-1074 and normal * half == 2.0**-1023 and half_unit + one == 1.0
 
 
 # -- a visit -----------------------------------------------------------------------------------
@@ -170,7 +181,8 @@ class Guest:
             for piece, kept in zip(_PIECES, ours, strict=True):
                 self._theirs.append(piece.take())
                 piece.put(kept)
-            _restore_functions()
+            for functions in _FUNCTIONS:
+                functions.restore()
             if not _computes():
                 raise RemoteError(_ASTRAY)
 
@@ -224,16 +236,16 @@ def _interrupts() -> Iterator[_Interrupts]:
     if threading.current_thread() is not threading.main_thread():
         yield interrupts  # signals come to the main thread alone
         return
-    kept = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    if kept[signal.SIGINT] is signal.default_int_handler:
+    kept = [(number, _getsignal(number)) for number in (signal.SIGINT, signal.SIGTERM)]
+    if kept[0][1] is signal.default_int_handler:
         signal.signal(signal.SIGINT, interrupts.note)
-    elif kept[signal.SIGINT] is not signal.SIG_IGN:
+    elif kept[0][1] != signal.SIG_IGN:
         interrupts.none = False  # whoever handles it does not say
     try:
         yield interrupts
     finally:
-        for number, handler in kept.items():
-            if handler is not None and signal.getsignal(number) is not handler:
+        for number, handler in kept:
+            if handler is not None and _getsignal(number) is not handler:
                 signal.signal(number, handler)
 
 
