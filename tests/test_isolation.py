@@ -141,7 +141,10 @@ def test_python_adapters_are_isolated_in_the_same_way(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["numpy", "torch"])
 def test_isolated_parallel_and_direct_runs_agree(name: str) -> None:
-    pairs = list(jobs(quick_cases(), []))
+    # Of each topic the first case in each dtype, and every 7th besides.
+    first = {case.id.rpartition("/")[0]: case.id for case in reversed(quick_cases())}.values()
+    cases = [case for number, case in enumerate(quick_cases()) if case.id in first or number % 7 == 0]
+    pairs = list(jobs(cases, []))
     here = load_adapter(name)
     if here.adapter is None:
         pytest.skip(str(here.info.skipped))

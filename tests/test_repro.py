@@ -51,13 +51,13 @@ HERE = Path(__file__).parent
 
 # A prime stride meets every dtype, of which most cases have four.
 COVERED = {
-    "numpy": ("first", "2"),
-    "torch": ("turn",),
-    "tensorflow": ("first", "3"),
-    "keras": ("first", "3"),
-    "jax": ("all", "113"),
-    "optax": ("all", "59"),
-    "tensorflow-xla": ("all", "113"),
+    "numpy": ("first", "5"),
+    "torch": ("turn", "2"),
+    "tensorflow": ("first", "7"),
+    "keras": ("first", "7"),
+    "jax": ("all", "151"),
+    "optax": ("all", "113"),
+    "tensorflow-xla": ("all", "199"),
 }
 INSTALLED = [name for name in COVERED if importlib.util.find_spec(BUILTIN[name].requires)]
 # Of all scripts; forms that no pair has would go unnoticed. NumPy's functions are lossproof's own, and of

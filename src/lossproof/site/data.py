@@ -44,7 +44,7 @@ def write_data(site: Site, file: IO[bytes]) -> None:
                     numbers["clauses"][r.clause],
                 )  # fmt: skip
                 for array, value in zip(arrays, row, strict=True):
-                    array.write(between + _embedded(value))
+                    array.write(between + (b"null" if value is None else b"%r" % value))
                 between = b","
         pages = {clause.id: clause.page.removesuffix(".md") for clause in site.clauses.values()}
         file.write(b"window.LOSSPROOF = {")
