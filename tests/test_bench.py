@@ -28,6 +28,7 @@ from lossproof.bench.session import Plan, Worker
 from lossproof.bench.stats import Interval, _freedom, change, paired, student, summary
 from lossproof.bench.timings import Benchmark, Extra, Timings
 from lossproof.bench.workload import Workload, workloads
+from lossproof.cli.bench_view import _ranked
 from lossproof.cli.main import main
 from lossproof.core.validate import fit
 from lossproof.registry.choice import Choice
@@ -432,6 +433,19 @@ def test_the_ranking_calls_slower_only_what_is_shown_to_be() -> None:
     assert not alike.shown
     assert slow.shown
     assert slow.ratio.ratio == pytest.approx(2, rel=0.01)
+
+
+def test_what_is_wrong_is_behind_all_that_is_right() -> None:
+    def wrong(row: Benchmark) -> Benchmark:
+        extra = msgspec.structs.replace(row.extra_info, verdicts={"value": "fail"})
+        return msgspec.structs.replace(row, extra_info=extra)
+
+    right = [_row("slow", [2.0, 2.02, 2.01, 2.0]), _row("slower", [3.0, 3.01, 3.0, 3.0])]
+    rows = [wrong(_row("zeros", [0.5, 0.5, 0.51, 0.5])), *right]
+    assert [place.row.extra_info.adapter for place in ranking(rows)] == ["slow", "slower", "zeros"]
+    assert [place.wrong for place in ranking(rows)] == [False, False, True]
+    assert _ranked(rows).startswith("slow is fastest; slower 1.5") and "(wrong) times" in _ranked(rows)
+    assert _ranked([wrong(row) for row in rows]).startswith("none is right; zeros is fastest")
 
 
 def test_a_ranking_of_condensed_and_of_other_starts() -> None:

@@ -24,21 +24,25 @@ class Place:
         """Whether it is slower than the fastest beyond what starts differ by."""
         return self.ratio.low > 1
 
+    @property
+    def wrong(self) -> bool:
+        """Whether what it was timed at is wrong."""
+        return bool(self.row.extra_info.wrong)
+
 
 def ranking(rows: Iterable[Benchmark]) -> list[Place]:
     """The backends of one workload, direction and number of threads, fastest first.
 
-    The fastest is that of the least median; the others follow by their ratios to it.
-
-    What is wrong is ranked as well; its row says that it is.
+    The fastest is that of the least median among those whose results are right, or among all where none is.
+    The others follow by their ratios to it, and after them those that are wrong: no time makes up for that.
 
     Raises:
         ValueError: a row has no samples with a copy and a start each.
     """
     found = list(rows)
-    fastest = min(found, key=lambda row: row.stats.median)
+    fastest = min(found, key=lambda row: (bool(row.extra_info.wrong), row.stats.median))
     places = [Place(row, _over(row, fastest)) for row in found]
-    return sorted(places, key=lambda place: (place.row is not fastest, place.ratio.ratio))
+    return sorted(places, key=lambda place: (place.row is not fastest, place.wrong, place.ratio.ratio))
 
 
 def _over(row: Benchmark, fastest: Benchmark) -> Interval:

@@ -50,10 +50,17 @@ def _ranked(rows: Sequence[Benchmark]) -> str:
     fastest, *others = ranking(rows)
     texts = [
         f"{place.row.extra_info.adapter} {place.ratio.text()}"
-        + ("" if place.shown else " (no difference shown)")
+        + (
+            " (wrong)"
+            if place.wrong
+            else ""
+            if place.shown or place.ratio.high < 1
+            else " (no difference shown)"
+        )
         for place in others
     ]
-    return f"{fastest.row.extra_info.adapter} is fastest; {', '.join(texts)} times as long"
+    none = "none is right; " if fastest.wrong else ""
+    return f"{none}{fastest.row.extra_info.adapter} is fastest; {', '.join(texts)} times as long"
 
 
 def show_comparison(console: Console, old: Timings, new: Timings) -> int:
