@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from decimal import Decimal, localcontext
 from pathlib import Path
@@ -102,10 +103,13 @@ def test_an_inexact_described_input_is_refused(tmp_path: Path) -> None:
 
 def test_coefficients_are_rounded_up_to_two_digits() -> None:
     random = np.random.default_rng(0)
-    for value in np.exp(random.normal(0, 30, 2000)).tolist():
-        stored = rounded_up(value)
+    values = np.exp(random.normal(0, 30, 2000))
+    for value, stored in zip(values.tolist(), rounded_up(values).tolist(), strict=True):
         assert value * (1 - 1e-9) <= stored <= value * 1.1
         assert float(f"{stored:.1e}") == stored
+    special = [0.0, 5e-324, 1e-300, 1.0, 9.9, 9.91, 1.2, 1.2 * (1 + 2**-52), 1.7e308, math.inf]
+    due = [0.0, 5e-324, 1e-300, 1.0, 9.9, 10.0, 1.2, 1.2, 1.7e308, math.inf]
+    assert rounded_up(np.array(special)).tolist() == due
 
 
 def test_what_is_left_out_and_what_is_not_finite_has_no_tolerance() -> None:

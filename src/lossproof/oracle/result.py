@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any
 
 import numpy as np
@@ -55,7 +55,7 @@ class Output:
         """Whether all elements and their bounds are stored: they are few, or few numbers describe them."""
         if len(self.exact) <= LISTED_ELEMENTS:
             return True
-        parts = (self.rounded, *(rounded_up_all(part) for part in self._coefficients))
+        parts = (self.rounded, *(rounded_up(part) for part in self._coefficients))
         return all(description(part.reshape(self.shape)) is not None for part in parts)
 
     def array(self) -> Floats:
@@ -131,7 +131,7 @@ def _tolerance(u: Floats, a: Floats, h: Floats, shape: tuple[int, ...]) -> Toler
 
 def _stored(part: Floats, shape: tuple[int, ...]) -> Floats:
     """Rounded up; one number where all are the same."""
-    rounded = rounded_up_all(part)
+    rounded = rounded_up(part)
     if (rounded == rounded[:1]).all():
         return np.array(rounded[0] if rounded.size else 0.0)
     return rounded.reshape(shape)
@@ -152,18 +152,14 @@ def _sum(block: Balls, signs_: npt.NDArray[np.int8]) -> float:
         raise
 
 
-def rounded_up_all(part: Floats) -> Floats:
-    """``rounded_up`` of each."""
-    values, places = np.unique(part, return_inverse=True)
-    return np.array([rounded_up(value) for value in values.tolist()])[places.reshape(part.shape)]
+@cache
+def _two_digits() -> Floats:
+    """All positive numbers of two significant digits, and infinity."""
+    numbers = {float(f"{digits}e{power}") for digits in range(10, 100) for power in range(-325, 308)}
+    return np.array([*sorted(numbers - {0.0}), math.inf])
 
 
-def rounded_up(value: float) -> float:
+def rounded_up(part: Floats) -> Floats:
     """Two significant digits, upwards: readable, and the same on every machine."""
-    if value == 0:
-        return 0.0
-    text = f"{value:.1e}"
-    if float(text) >= value * (1 - 1e-9):
-        return float(text)
-    mantissa, exponent = text.split("e")
-    return float(f"{round(float(mantissa) + 0.1, 1)}e{exponent}")
+    table = _two_digits()
+    return np.where(part == 0, 0.0, table[np.searchsorted(table, part * (1 - 1e-9))])
