@@ -24,7 +24,7 @@ from lossproof.engine.record import Record
 from lossproof.isolation.load import load_adapter
 from lossproof.isolation.remote import RemoteAdapter
 from lossproof.registry.deviations import Deviations
-from tests.own_cases import quick_cases
+from tests.own_cases import every_case, quick_cases
 
 NONE = Deviations([], "", "", "")
 ASKED_AGAIN = [
@@ -305,6 +305,24 @@ class OneBuffer(Plain):
         return shared
 
 
+class Views(NumpyAdapter):
+    """Gives labels and masks in the memory of the inputs, as a slice does."""
+
+    def pspnet_resize_labels(self, labels: Any, *, size: tuple[int, int]) -> Any:
+        height, width = (of // to for of, to in zip(labels.shape[1:], size, strict=True))
+        return labels[:, ::height, ::width]
+
+
+class SameGradient(NumpyAdapter):
+    """Gives one array as both gradients of a distance of 0."""
+
+    def value_and_gradients(
+        self, function: Call, arrays: Mapping[str, Any], wrt: tuple[str, ...], *, cotangent: Any = None
+    ) -> Any:
+        value, gradients = super().value_and_gradients(function, arrays, wrt, cotangent=cotangent)
+        return value, dict.fromkeys(gradients, np.zeros_like(arrays["prediction"]))
+
+
 class FirstKept(Plain):
     """Gives the first result of a shape to all calls of that shape after another one came."""
 
@@ -375,6 +393,32 @@ def test_a_law_is_broken(mutant: Callable[[], lossproof.Adapter], law: str, func
     assert not {
         record.output for record in found if record.verdict in FAILURES and record.output[:3] != "law"
     }
+
+
+@pytest.mark.parametrize(
+    ("mutant", "case", "told"),
+    [
+        (Views, "pspnet_resize_labels/lanes-thorough/labels-6-to-3", "value lies in the memory"),
+        (SameGradient, "l2_loss/special/equal", "gradients.target lies in the memory"),
+    ],
+)
+@pytest.mark.parametrize("isolate", [False, True])
+def test_results_have_memory_of_their_own(
+    mutant: type[lossproof.Adapter], case: str, told: str, isolate: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(law_calls, "sampled", lambda case, dtype: True)
+    (one,) = (each for each in every_case() if each.id == case)
+    loaded = load_adapter(f"{__file__}:{mutant.__name__}", isolate=isolate)
+    assert loaded.adapter is not None
+    for dtype in one.dtypes:
+        found = {record.output: record for record in run_case(loaded.adapter, "x", one, dtype, NONE)}
+        assert found["value"].verdict is Verdict.PASS
+        assert found["law.results-kept"].verdict is Verdict.FAIL
+        assert told in found["law.results-kept"].message
+        plain = {record.output: record for record in run_case(NumpyAdapter(), "x", one, dtype, NONE)}
+        assert plain["law.results-kept"].verdict is Verdict.PASS
+    if isinstance(loaded.adapter, RemoteAdapter):
+        loaded.adapter.close()
 
 
 @pytest.mark.parametrize("mutant", [OneBuffer, Counting, FirstKept, Noisy, Inference, InferenceBits, InPlace])

@@ -207,6 +207,8 @@ class Elsewhere(Guest):
     """The arrays that the last call changed, where the process says so."""
     kept: bool | None = None
     """Whether the results of the first of two calls stayed what they were, where it says so."""
+    shared: Sequence[str] = ()
+    """The results that it says lie in the memory of an input or of each other."""
 
     def visit(self, act: Callable[[], T]) -> T:
         return act()

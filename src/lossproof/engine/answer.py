@@ -54,6 +54,8 @@ class Answer:
     """The arrays that the call changed; None where nothing was given or that cannot be seen."""
     kept: bool | None = None
     """Whether a second call left the results of the first alone; None where none was made."""
+    shared: Sequence[str] = ()
+    """The results in memory that is an input's or another result's, as far as it was looked at."""
 
 
 def answer_to(
@@ -225,7 +227,7 @@ def watched(adapter: Adapter, bind: Callable[[], Bound], wrt: tuple[str, ...], t
     guest = guest_of(adapter)
     elsewhere = isinstance(guest, Elsewhere)
     if isinstance(guest, Elsewhere):
-        guest.twice, guest.touched, guest.kept = twice, None, None
+        guest.twice, guest.touched, guest.kept, guest.shared = twice, None, None, ()
     call, arrays, cotangent = bind()
     if not wrt:
         cotangent = None
@@ -238,12 +240,13 @@ def watched(adapter: Adapter, bind: Callable[[], Bound], wrt: tuple[str, ...], t
     native = _native(adapter, call, arrays, wrt, cotangent)
     answer = Answer({name: _numpy(adapter, item) for name, item in native.items()})
     if isinstance(guest, Elsewhere):
-        answer.touched, answer.kept = guest.touched, guest.kept
+        answer.touched, answer.kept, answer.shared = guest.touched, guest.kept, guest.shared
         return answer
     after = None if before is None else _bits(adapter, given)
     if before is not None and after is not None:
         answer.touched = [name for name in given if before[name] != after[name]]
     if twice:
+        answer.shared = _shared(adapter, answer.outputs, given)
         # A view of the backend's memory would change with it.
         answer.outputs = {name: array.copy() for name, array in answer.outputs.items()}
         with suppress(Exception):  # whether it answers these is another question
@@ -253,6 +256,23 @@ def watched(adapter: Adapter, bind: Callable[[], Bound], wrt: tuple[str, ...], t
             _numpy(adapter, item).tobytes() == answer.outputs[name].tobytes() for name, item in native.items()
         )
     return answer
+
+
+def _shared(adapter: Adapter, outputs: Mapping[str, Any], given: Mapping[str, Any]) -> list[str]:
+    """The outputs that lie in the memory of an input, or of an output before them.
+
+    What cannot be written to (JAX's arrays) may lie anywhere, and of what is copied from a device nothing
+    is seen.
+    """
+    with suppress(Exception):
+        others = [adapter.to_numpy(array) for array in given.values()]
+        found = []
+        for name, array in outputs.items():
+            if array.flags.writeable and any(np.shares_memory(array, other) for other in others):
+                found.append(name)
+            others.append(array)
+        return found
+    return []
 
 
 def _other(adapter: Adapter, array: Any) -> Any:

@@ -122,7 +122,10 @@ def rulings(
         names = ", ".join(answer.touched)
         yield _ruling("law.inputs-untouched", f"the call changed {names}" if names else "")
     if answer.kept is not None:
-        yield _ruling("law.results-kept", "" if answer.kept else "a second call changed the first's results")
+        broken = [] if answer.kept else ["a second call changed the first's results"]
+        for name in answer.shared:
+            broken.append(f"{name} lies in the memory of an input or of another result")
+        yield _ruling("law.results-kept", "; ".join(broken))
     right = [output for output, one in judged.items() if one.verdict in RIGHT]
     further = prepare() if right else None
     if further is None:

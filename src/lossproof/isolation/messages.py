@@ -171,6 +171,8 @@ class Value(Form, AnswerToRun, frozen=True, forbid_unknown_fields=False):
     """The arrays (``cotangent`` among them) that the call changed; left out where it does not look."""
     kept: bool | UnsetType = UNSET
     """Whether a second call left the results of the first alone; left out where none was made."""
+    shared: Names = ()
+    """The outputs in memory that is an input's or another output's, and can be written to."""
 
 
 class AlongTangents(Form, AnswerToRun, frozen=True, forbid_unknown_fields=False):

@@ -53,6 +53,7 @@ class Answer:
     unsupported: str | None = None
     touched: Sequence[str] | None = None
     kept: bool | None = None
+    shared: Sequence[str] = ()
     derivatives: Mapping[str, npt.NDArray[Any]] | None = None
     """What was asked for along tangents: ``jvp``, or those of the gradients by array."""
 
@@ -263,6 +264,7 @@ def read_answer(
         gradients,
         touched=None if answer.touched is UNSET else answer.touched,
         kept=None if answer.kept is UNSET else answer.kept,
+        shared=answer.shared,
     )
 
 

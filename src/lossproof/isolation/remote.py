@@ -291,6 +291,7 @@ class RemoteAdapter(Adapter):
         if answer.error is not None:
             raise RemoteError(answer.error)
         self._guest.touched, self._guest.kept = answer.touched, answer.kept
+        self._guest.shared = answer.shared
         return answer
 
 

@@ -142,6 +142,8 @@ def _run(adapter: Adapter, request: Run) -> dict[str, Any]:
             message["touched"] = answer.touched
         if answer.kept is not None:
             message["kept"] = answer.kept
+        if answer.shared:
+            message["shared"] = answer.shared
         return message
     except Unsupported as reason:
         return {"id": number, "unsupported": describe(reason)}
