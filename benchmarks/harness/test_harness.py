@@ -17,8 +17,10 @@ import pytest
 from lossproof.adapter import Adapter
 from lossproof.case.model import Case
 from lossproof.case.read import load_cases
+from lossproof.case.select import select_cases
 from lossproof.core.resources import folder
 from lossproof.core.verdicts import Verdict
+from lossproof.engine import answer, law_calls, laws
 from lossproof.engine.runner import jobs, run_here
 from lossproof.isolation.load import load_adapter
 from lossproof.isolation.parallel import run_parallel
@@ -103,6 +105,34 @@ def test_overhead_over_bare_calls(benchmark: Any) -> None:
     ratio = sum(whole for whole, _ in best.values()) / sum(bare for _, bare in best.values())
     benchmark.extra_info["ratio"] = ratio
     assert ratio <= 1.3
+
+
+@pytest.mark.parametrize("name", ["numpy", "torch"])
+def test_cost_of_the_laws(benchmark: Any, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Time of a quick run with the laws of a call over the time without them, in turn."""
+    loaded = load_adapter(name)
+    if loaded.adapter is None:
+        pytest.skip(f"{name} cannot run")
+    pairs = list(jobs(select_cases([], []), []))
+    seconds: dict[bool, list[float]] = {False: [], True: []}
+
+    def run() -> None:
+        for lawful in seconds:
+            with monkeypatch.context() as patch:
+                if not lawful:
+                    patch.setattr(laws, "rulings", lambda *args: iter(()))
+                    patch.setattr(law_calls, "sampled", lambda case, dtype: False)
+                    patch.setattr(answer, "_bits", lambda adapter, arrays: None)
+                start = time.perf_counter()
+                for _ in run_here(loaded, pairs):
+                    pass
+                seconds[lawful].append(time.perf_counter() - start)
+
+    # In the first round inputs are generated and libraries warm up.
+    benchmark.pedantic(run, rounds=5, warmup_rounds=1)
+    without, with_ = (min(found[1:]) for found in seconds.values())
+    benchmark.extra_info.update(without_s=without, with_s=with_, ratio=with_ / without)
+    assert with_ <= 1.5 * without
 
 
 def test_one_case(benchmark: Any) -> None:
