@@ -28,6 +28,11 @@ from lossproof.registry.loaded import AdapterInfo
 from lossproof.results.file import read_json, write_json
 from lossproof.site.calls import call_of
 from lossproof.site.model import load_site
+from lossproof.site.plots import BOTTOM, LEFT, RIGHT, TOP, Plot, frame
+from lossproof.sweeps.inputs import Patterns
+from lossproof.sweeps.report import Binade, Extreme, Found, Input, OutputReport, Span, Sweep
+from lossproof.sweeps.report import read as read_sweeps
+from lossproof.sweeps.report import write as write_sweeps
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 needs_browser = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed")
@@ -51,6 +56,43 @@ def hostile_results(path: Path) -> None:
     document = json.loads(path.read_text(encoding="utf-8"))
     document["environment"][HOSTILE] = HOSTILE
     path.write_text(json.dumps(document), encoding="utf-8")
+
+
+def spans(*patterns: int) -> tuple[Span, ...]:
+    given = [Input(f"0x{pattern:04x}", HOSTILE) for pattern in patterns]
+    return tuple(Span(first, last, 3, 2047.0) for first, last in zip(given[::2], given[1::2], strict=True))
+
+
+def made_up_sweeps(path: Path) -> None:
+    """Two versions of a backend, one that is wrong in places, and a search; texts try to be HTML."""
+    info = AdapterInfo(f"swept {HOSTILE}", "x", "1.0", "cpu")
+    exact = OutputReport(output="value", inputs=65536, measured=63488, correct=63488, faithful=63488)
+    wrong = OutputReport(
+        output="value", inputs=65536, measured=63488, correct=63000, faithful=63400, bias_ulp=-0.25,
+        mean_square=7.5, worst=Extreme(-2047.0, (Input("0xc7a0", HOSTILE),), HOSTILE, HOSTILE),
+        binades=(Binade(0x3C00, 1024, -65536, 65536**2, 0.5), Binade(0xC400, 1024, 0, 0, 2047.0)),
+        not_monotone=Found(1234), not_symmetric=Found(5678), exceeded=spans(0x7BFF, 0x8001, 0x7C00, 0x7C00),
+        flushed=spans(0xC801, 0xC900), below=spans(0x0001, 0x0003),
+    )  # fmt: skip
+    nothing = OutputReport(output="gradients.logits", problem=HOSTILE)
+    searched = OutputReport(
+        output="value", inputs=20000, measured=20000, correct=1, faithful=2,
+        worst=Extreme(3.25, (Input("0x3fe0000000000000", "0.5"), Input("0x0", "0")), "1", "1"),
+    )  # fmt: skip
+
+    def sweep(version: str, subject: str, dtype: str, method: Any, *outputs: OutputReport) -> Sweep:
+        return Sweep(
+            adapter=replace(info, version=version), subject=subject, function="sigmoid", about=HOSTILE,
+            dtype=dtype, method=method, outputs=outputs,
+        )  # fmt: skip
+
+    found = [
+        sweep("2.0", "sigmoid", "float16", "every input", exact, nothing),
+        sweep("1.0", "sigmoid", "float16", "every input", wrong, nothing),
+        sweep("1.0", "sigmoid", "float64", "search", searched),
+        sweep("1.0", "sigmoid/soft-target", "float16", "search", searched),
+    ]
+    write_sweeps(path, {HOSTILE: HOSTILE}, found)
 
 
 def timings(path: Path) -> None:
@@ -101,6 +143,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
         write_json(folder / f"other-{version}.json", [AdapterInfo("other", "other", version, "cpu")], changed)
     hostile_results(folder / "hostile.json")
     timings(folder / "timings.json")
+    made_up_sweeps(folder / "sweeps.json")
     return folder
 
 
@@ -115,8 +158,8 @@ def site(results: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The site of the committed results and timings, as the Pages workflow builds it."""
     out = tmp_path_factory.mktemp("published")
-    given = [str(ROOT / "results"), str(ROOT / "benchmarks" / "results" / "cpu.json")]
-    assert main(["report", *given, "-o", str(out)]) == 0
+    given = [ROOT / "results", ROOT / "results" / "sweeps", ROOT / "benchmarks" / "results" / "cpu.json"]
+    assert main(["report", *map(str, given), "-o", str(out)]) == 0
     return out
 
 
@@ -329,6 +372,125 @@ def test_a_missing_extra_is_named(
     assert "report needs jinja2: pip install 'lossproof[report]'" in capsys.readouterr().err
 
 
+# -- sweeps ------------------------------------------------------------------------------------
+
+
+def test_every_sweep_is_in_the_tables_and_drawn(published: Path) -> None:
+    found = [s for file in (ROOT / "results" / "sweeps").glob("*.json") for s in read_sweeps(file).sweeps]
+    table = (published / "sweeps.html").read_text(encoding="utf-8")
+    functions = {sweep.function for sweep in found}
+    for function in functions:
+        page = (published / "sweeps" / f"{function}.html").read_text(encoding="utf-8")
+        own = [(s, output) for s in found if s.function == function for output in s.outputs]
+        drawn = page.count('<svg class="plot" role="img"')
+        assert page.count('<figure class="sweep"') == len(own) >= drawn > 0
+        # Each has its name, and what it says stands in a table as well.
+        assert page.count("<title id=") == page.count("<desc id=") == drawn
+        rows = sum(len(output.binades) for _, output in own)
+        assert page.count("<tr>") >= rows > 0
+        assert f'href="../functions/{function}.html"' in page
+        assert (
+            f'href="../sweeps/{function}.html"' in (published / "functions" / f"{function}.html").read_text()
+        )
+        for sweep, output in own:
+            if output.worst is not None:
+                assert f'<td data-value="{abs(output.worst.error_ulp)}">' in table, (sweep.subject, output)
+    exceeded = sum(len(output.exceeded) for sweep in found for output in sweep.outputs)
+    assert table.count("</td></tr>") >= exceeded > 30
+    for page in ("index.html", "atlas.html", "accuracy.html"):
+        assert (published / page).read_text(encoding="utf-8").count('href="sweeps.html"') == 2, page
+
+
+def test_what_was_searched_for_is_called_a_lower_bound(site: Path) -> None:
+    table = (site / "sweeps.html").read_text(encoding="utf-8")
+    assert table.count("≥ 3.25") == 4 and "a lower bound" in table
+    page = (site / "sweeps" / "sigmoid.html").read_text(encoding="utf-8")
+    assert page.count("≥ 3.25") == 2 and "Searched: lower bounds" in page
+    assert "≥ 2047" not in table + page and "✗ 2047" in table
+
+
+def test_without_sweeps_a_page_says_how_to_make_them(tmp_path: Path) -> None:
+    timings(tmp_path / "timings.json")
+    assert main(["report", str(tmp_path / "timings.json"), "-o", str(tmp_path / "out")]) == 0
+    assert "lossproof sweep -a torch" in (tmp_path / "out" / "sweeps.html").read_text(encoding="utf-8")
+    assert not (tmp_path / "out" / "sweeps").exists()
+    assert "on <a" not in (tmp_path / "out" / "atlas.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"function": "../x"}, "function must be a function's name"),
+        ({"subject": "../x"}, "subject must be a function, or function/form"),
+        ({"dtype": "float64"}, "sweep 1: every input is tried of float16, bfloat16, float32, not of float64"),
+        ({"dtype": "int8", "method": "search"}, "sweep 1: dtype must be one of float64"),
+        ({"outputs": [{"output": "value<b>"}]}, "must be value or gradients.<array>"),
+        (
+            {"outputs": [{"output": "value", "binades": [[65536, 1, 0, 0, 0.0]]}]},
+            "sweep 1: value: float16 has no bit pattern 0x10000",
+        ),
+        (
+            {"outputs": [{"output": "value", "binades": [[0, 0, 1, 0, 0.0]]}]},
+            "sweep 1: value: 0 errors cannot add up to those of 0x0",
+        ),
+        (
+            {"outputs": [{"output": "value", "binades": [[0, 1, 0, 10**400, 0.0]]}]},
+            "sweep 1: value: 1 errors cannot add up to those of 0x0",
+        ),
+    ],
+)
+def test_a_sweep_that_is_none(
+    change: dict[str, Any], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "x.json"
+    made_up_sweeps(path)
+    document = json.loads(path.read_text(encoding="utf-8"))
+    document["sweeps"][0] |= change
+    path.write_text(json.dumps(document), encoding="utf-8")
+    assert main(["report", str(path), "-o", str(tmp_path / "out")]) == 2
+    said = capsys.readouterr().err
+    assert str(path) in said and message in said
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32"])
+def test_plots_put_every_input_and_error_in_its_place(dtype: str) -> None:
+    patterns = Patterns(dtype)
+    first, last = patterns.pattern(-96.0), patterns.pattern(2.0)
+    output = OutputReport(
+        output="value", measured=9,
+        binades=(
+            Binade(patterns.pattern(0.5), 9, 0, 9 * 2**30, 0.5),
+            Binade(patterns.pattern(2.0), 9, 0, 0, 100.0),
+            Binade(patterns.pattern(-64.0), 9, 0, 0, 1000.0),
+            Binade(patterns.pattern(-(2.0**-9)), 9, 0, 0, 0.001),
+        ),
+        exceeded=tuple(
+            Span(Input(hex(a), ""), Input(hex(b), ""), 1, 0.0)
+            for a, b in ((last, last), (first, first), (patterns.infinity, patterns.infinity))
+        ),
+    )  # fmt: skip
+    axes = frame(dtype, [output])
+    assert axes is not None and axes.negative and axes.positive and axes.top == 3
+    # From the binade of 1/2 to that of 64; the error below 0.01 ULP asks for no room.
+    bias = patterns.one // patterns.per_binade
+    assert (axes.first, axes.last) == (bias - 1, bias + 6)
+    values = (-96.0, -64.0, -2.0, -0.5, 0.5, 1.0, 2.0, 96.0)
+    places = [axes.x(patterns.pattern(abs(value)), value < 0) for value in values]
+    assert places == sorted(set(places)) and places[0] >= LEFT and places[-1] <= RIGHT
+    heights = [axes.y(error) for error in (0.0, 0.01, 0.5, 1.0, 1000.0, 1e9)]
+    assert heights == sorted(heights, reverse=True) and (heights[0], heights[-1]) == (BOTTOM, TOP)
+    plot = Plot(axes, output)
+    assert f"{axes.y(1000.0):g}H" in plot.worst and f"{axes.y(0.5):g}H" in plot.worst
+    assert f"{axes.y(0.5):g}H" in plot.mean
+    # Infinity has no place between the binades; the table has it.
+    assert [band.left for band in plot.exceeded] == [axes.x(last, False), axes.x(first % patterns.sign, True)]
+    ticks = axes.x_ticks
+    assert {"−1", "1"} <= {tick.text for tick in ticks}
+    assert all(abs(a.place - b.place) >= 30 for a in ticks for b in ticks if a is not b)
+    assert frame(dtype, [OutputReport(output="value", measured=9)]) is None
+
+
 # -- in a browser ------------------------------------------------------------------------------
 
 
@@ -351,7 +513,8 @@ def test_every_page_opens_cleanly(
 
 AXE_PAGES = [
     "index.html", "atlas.html", "accuracy.html", "speed.html", "history.html", "spec/index.html",
-    "spec/softmax.html", "functions/sigmoid.html", "functions/not_ours.html",
+    "spec/softmax.html", "sweeps.html", "sweeps/sigmoid.html", "functions/sigmoid.html",
+    "functions/not_ours.html",
 ]  # fmt: skip
 
 

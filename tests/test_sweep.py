@@ -20,6 +20,7 @@ import lossproof
 
 pytest.importorskip("flint")
 from lossproof.adapter import Adapter
+from lossproof.case.read import load_cases
 from lossproof.cli.main import main
 from lossproof.core.dtypes import FLOAT_TYPES
 from lossproof.core.resources import folder
@@ -779,6 +780,22 @@ def test_committed_sweeps_follow_the_schema_and_are_whole(file: Path) -> None:
 def test_the_page_of_results_is_current() -> None:
     found = sweep_results.page(sweep_results.sweeps())
     assert sweep_results.PAGE.read_text(encoding="utf-8") == found, "python -m tests.sweep_results --write"
+
+
+def test_every_broken_bound_has_its_cases() -> None:
+    """What a sweep finds beyond a bound is kept by cases, and a row of the page says by which."""
+    ids = {case.id for case in load_cases()}
+    for finding in sweep_results.FINDINGS:
+        assert set(finding.cases) <= ids
+    found = [
+        (sweep, output) for sweep in sweep_results.sweeps() for output in sweep.outputs if output.exceeded
+    ]
+    assert found
+    for sweep, output in found:
+        row = (sweep.adapter.name, sweep.dtype, sweep.subject, output.output)
+        assert any(finding.covers(sweep, output) for finding in sweep_results.FINDINGS), row
+    for finding in sweep_results.FINDINGS:
+        assert any(finding.covers(sweep, output) for sweep, output in found), finding
 
 
 def test_a_committed_sweep_is_what_is_measured_today() -> None:

@@ -11,13 +11,14 @@ from lossproof.errors import LossproofError
 
 DESCRIPTION = (
     "Build a static site that needs no server and no other host. Files are results "
-    "(lossproof run --json, or --results) and timings (lossproof bench --json), in any number."
+    "(lossproof run --json, or --results), timings (lossproof bench --json) and sweeps (lossproof sweep "
+    "--json), in any number."
 )
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "results", nargs="+", type=path, metavar="FILE", help="results and timings, or folders of them"
+        "results", nargs="+", type=path, metavar="FILE", help="results, timings and sweeps, or folders of them"
     )
     parser.add_argument("--out", "-o", type=path, required=True, metavar="DIR", help="where the site goes")
     parser.add_argument("--title", default="lossproof", help="the title of its pages")

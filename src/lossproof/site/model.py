@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -33,6 +33,8 @@ from lossproof.results.gate import SEVERITY
 from lossproof.results.stream import StoredResults, open_in_lines, open_results
 from lossproof.site.edges import EdgeCase, edge_cases
 from lossproof.site.records import CaseIds, Column, Store
+from lossproof.sweeps.report import Sweep, SweepsFile
+from lossproof.sweeps.report import read as read_sweeps
 
 # How a verdict is shown: a symbol beside the word, so that colour is never alone.
 SYMBOLS = {
@@ -40,6 +42,34 @@ SYMBOLS = {
     Verdict.FAIL: "✗", Verdict.ERROR: "✗", Verdict.CRASH: "✗", Verdict.TIMEOUT: "✗",
     Verdict.UNSUPPORTED: "–", Verdict.SKIPPED: "○",
 }  # fmt: skip
+
+
+@dataclass
+class Sweeps:
+    """What was tried on every input, the columns in their order."""
+
+    environments: list[tuple[str, Mapping[str, Any]]] = field(default_factory=list)
+    _found: dict[tuple[Column, str, str, str], Sweep] = field(default_factory=dict)
+
+    def add(self, name: str, file: SweepsFile) -> None:
+        """Keep a file's sweeps; one takes the place of an earlier one of the same form and dtype."""
+        self.environments.append((name, file.environment))
+        for sweep in file.sweeps:
+            info = sweep.adapter
+            column = Column(info.name, info.backend, info.version, info.device)
+            self._found[column, sweep.subject, sweep.dtype, sweep.method] = sweep
+
+    @property
+    def columns(self) -> list[Column]:
+        return _sorted({column for column, *_ in self._found})
+
+    def __iter__(self) -> Iterator[tuple[Column, Sweep]]:
+        return ((column, sweep) for (column, *_), sweep in self._found.items())
+
+    @cached_property
+    def functions(self) -> list[str]:
+        found = {sweep.function for _, sweep in self}
+        return [name for name in FUNCTIONS if name in found] + sorted(found - FUNCTIONS.keys())
 
 
 @dataclass
@@ -53,6 +83,7 @@ class Site:
     skipped: dict[str, str]
     timings: list[tuple[str, Timings]] = field(default_factory=list)
     """With the names of their files."""
+    sweeps: Sweeps = field(default_factory=lambda: Sweeps())
 
     @cached_property
     def cases(self) -> dict[str, Case]:
@@ -134,46 +165,43 @@ def counts(records: Iterable[Record]) -> Counter[Verdict]:
 
 
 class _Kind(Form, frozen=True, forbid_unknown_fields=False):
-    """What tells timings from results: the rest of a file is skipped."""
+    """What tells timings and sweeps from results: the rest of a file is skipped."""
 
     SAYS: ClassVar[str] = ResultsFile.SAYS
     benchmarks: Raw | UnsetType = UNSET
+    sweeps: Raw | UnsetType = UNSET
 
 
 def load_site(paths: Sequence[Path], title: str) -> Site:
-    """Read results files and pytest-benchmark files.
+    """Read results files, pytest-benchmark files and files of sweeps.
 
     Columns of the same name, version and device are one: the later file wins where both have an
     output.
 
     Raises:
-        InputError: a file is neither.
+        InputError: a file is none of them.
     """
     store = Store()
     environments: list[tuple[str, Mapping[str, Any]]] = []
     skipped: dict[str, str] = {}
     timings = []
+    sweeps = Sweeps()
     for path in paths:
-        results = _results(path)
+        results = open_in_lines(path)
         if results is None:
-            timings.append((path.name, read(path)))
-            continue
+            kind = load(path, _Kind)
+            if kind.benchmarks is not UNSET:
+                timings.append((path.name, read(path)))
+                continue
+            if kind.sweeps is not UNSET:
+                sweeps.add(path.name, read_sweeps(path))
+                continue
+            results = open_results(path)
         environments.append((path.name, results.environment))
         _keep(results, store, skipped)
-    if not store.columns and not timings:
+    if not store.columns and not timings and not sweeps.columns:
         raise InputError(paths[0], None, "holds no results of any backend")
-    columns = sorted(
-        store.columns, key=lambda column: (_order(column.name), column.name, version_key(column.version))
-    )
-    return Site(title, columns, store, environments, skipped, timings)
-
-
-def _results(path: Path) -> StoredResults | None:
-    """The results in a file; None of one of timings."""
-    results = open_in_lines(path)
-    if results is not None:
-        return results
-    return open_results(path) if load(path, _Kind).benchmarks is UNSET else None
+    return Site(title, _sorted(store.columns), store, environments, skipped, timings, sweeps)
 
 
 def _keep(results: StoredResults, store: Store, skipped: dict[str, str]) -> None:
@@ -186,6 +214,11 @@ def _keep(results: StoredResults, store: Store, skipped: dict[str, str]) -> None
             Column(info.name, info.backend, info.version, info.device, info.reference or info.name)
         )
     store.add((by_name[record.adapter], record) for record in results if record.adapter in by_name)
+
+
+def _sorted(columns: Iterable[Column]) -> list[Column]:
+    """Backends in their order, versions of one from the oldest."""
+    return sorted(columns, key=lambda column: (_order(column.name), column.name, version_key(column.version)))
 
 
 def _order(name: str) -> int:

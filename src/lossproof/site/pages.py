@@ -6,7 +6,7 @@ import math
 import re
 import shlex
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from html import unescape
 from itertools import islice, pairwise
@@ -33,6 +33,7 @@ from lossproof.core.verdicts import FAILURES, UNJUDGED, Verdict
 from lossproof.engine.judge import MAX_SHOWN, small_text
 from lossproof.engine.record import Record, kept_law
 from lossproof.results.diff import KINDS, MEANING, Changes
+from lossproof.site import plots, sweeps
 from lossproof.site.calls import call_of
 from lossproof.site.data import dtype_order, share, write_data
 from lossproof.site.edges import EdgeCase
@@ -76,6 +77,7 @@ def write_site(site: Site, out: Path) -> None:
     write("accuracy.html", "accuracy.html", cells=cells, heat=_heat(cells, site.functions))
     write("speed.html", "speed.html", timings=[_speed(name, timings) for name, timings in site.timings])
     write("history.html", "history.html", histories=list(_histories(site)), meaning=MEANING, kinds=KINDS)
+    _write_sweeps(site, write, out)
     for schema in folder("spec").glob("*.json"):
         files.copy(schema, out / "spec" / schema.name)
     pages = _specification()
@@ -84,6 +86,25 @@ def write_site(site: Site, out: Path) -> None:
     for stem, _, text in pages:
         html = _with_cases(site, with_anchors(to_html(text)), citing, box)
         write(f"spec/{stem}.html", "spec.html", html=Markup(html), stem=stem)
+
+
+def _write_sweeps(site: Site, write: Callable[..., None], out: Path) -> None:
+    """A page with the tables, and one of each function with the plots."""
+    rows = sweeps.measured(site.sweeps.columns, site.sweeps)
+    write(
+        "sweeps.html", "sweeps.html",
+        rows=rows, tables=sweeps.worst_errors(rows), columns=site.sweeps.columns,
+        searched=any(row.searched for row in rows),
+    )  # fmt: skip
+    if rows:
+        make_folder(out / "sweeps")
+    for function in site.sweeps.functions:
+        own = [row for row in rows if row.function == function]
+        write(
+            f"sweeps/{function}.html", "sweep.html",
+            function=function, subjects=sweeps.subjects(row for row in own if not row.searched),
+            searched=[row for row in own if row.searched],
+        )  # fmt: skip
 
 
 def _environment(site: Site) -> jinja2.Environment:
@@ -104,12 +125,16 @@ def _environment(site: Site) -> jinja2.Environment:
         counts=counts,
         Verdict=Verdict,
         UNJUDGED=UNJUDGED,
+        frame=plots,
     )
     environment.filters.update(
         maths=lambda text: Markup(inline(text)),
         kind=kind_of,
         short=short,
         number=number,
+        ulp=lambda value: f"{value:.4g}",
+        percent=percent,
+        having=lambda columns, table: [c for c in columns if any(c in cells for cells in table.values())],
         of_kind=lambda changes, kind, most: islice(changes.of(kind), most),
         inputs=inputs,
         lacking=lacking,
@@ -139,6 +164,11 @@ def short(value: str | None, length: int = 90) -> str:
 
 def number(value: float | None) -> str:
     return "" if value is None else f"{value:.3g}"
+
+
+def percent(share: float) -> str:
+    """Two places; 100 only where it is all."""
+    return "100" if share == 100 else f"{min(share, 99.99):.2f}"
 
 
 def inputs(case: Case) -> str:

@@ -8,15 +8,17 @@ from typing import Annotated, Any, Literal
 
 from msgspec import field
 
+from lossproof.core.dtypes import FLOAT_TYPES, Dtype
 from lossproof.core.files import replacing
-from lossproof.core.form import Form, must
+from lossproof.core.form import Form, matching, must
 from lossproof.core.schema import text
 from lossproof.core.validate import encode, load
+from lossproof.errors import InputError
 from lossproof.registry.loaded import AdapterInfo
 from lossproof.sweeps import exact
 from lossproof.sweeps.inputs import Patterns
-from lossproof.sweeps.subjects import Subject, Target
-from lossproof.sweeps.tally import UNITS, Ranges, Tally
+from lossproof.sweeps.subjects import SWEPT_DTYPES, Subject, Target
+from lossproof.sweeps.tally import LARGEST, UNITS, Ranges, Tally
 from lossproof.sweeps.work import Tallies
 
 Count = Annotated[int, must("an integer from 0 on", ge=0)]
@@ -25,8 +27,12 @@ Count = Annotated[int, must("an integer from 0 on", ge=0)]
 class Input(Form, frozen=True):
     """An input: its bit pattern in hexadecimal digits, and the number."""
 
-    bits: str
+    bits: Annotated[str, matching("0x[0-9a-f]{1,16}", "a bit pattern, like 0x3c00")]
     number: str
+
+    @property
+    def pattern(self) -> int:
+        return int(self.bits, 16)
 
 
 class Extreme(Form, frozen=True):
@@ -80,7 +86,12 @@ class OutputReport(Form, frozen=True, kw_only=True, omit_defaults=True):
     those whose errors are all 0. ``decided`` counts what float64 left open and ball arithmetic decided.
     """
 
-    output: str
+    output: Annotated[
+        str,
+        matching(
+            r"(value|gradients\.[a-z_]+)(\[[0-9]+\])?", "value or gradients.<array>, maybe with a place"
+        ),
+    ]
     inputs: Count = 0
     measured: Count = 0
     correct: Count = 0
@@ -112,14 +123,15 @@ class OutputReport(Form, frozen=True, kw_only=True, omit_defaults=True):
 class Sweep(Form, frozen=True, kw_only=True):
     """One function on one adapter in one dtype.
 
-    ``method`` is ``every input``, or ``search``: then the worst error is a lower bound.
+    ``method`` is ``every input``, or ``search``: then the worst error is a lower bound. What pages are named
+    after has to look like what it is.
     """
 
     adapter: AdapterInfo
-    subject: str
-    function: str
+    subject: Annotated[str, matching("[a-z0-9_]+(/[a-z0-9-]+)?", "a function, or function/form")]
+    function: Annotated[str, matching("[a-z0-9_]+", "a function's name")]
     about: str
-    dtype: str
+    dtype: Dtype
     method: Literal["every input", "search"]
     outputs: tuple[OutputReport, ...]
 
@@ -224,4 +236,29 @@ def read(path: Path) -> SweepsFile:
     Raises:
         InputError: it cannot be read or is none.
     """
-    return load(path, SweepsFile)
+    found = load(path, SweepsFile)
+    for number, sweep in enumerate(found.sweeps, 1):
+        wrong = _misplaced(sweep)
+        if wrong:
+            raise InputError(path, None, f"sweep {number}: {wrong}")
+    return found
+
+
+def _misplaced(sweep: Sweep) -> str:
+    """What is wrong with the bit patterns and the sums of a sweep, in words."""
+    if sweep.method == "every input" and sweep.dtype not in SWEPT_DTYPES:
+        return f"every input is tried of {', '.join(SWEPT_DTYPES)}, not of {sweep.dtype}"
+    if sweep.dtype not in FLOAT_TYPES:
+        return f"dtype must be one of {', '.join(FLOAT_TYPES)}, not {sweep.dtype}"
+    end = 1 << 8 * FLOAT_TYPES[sweep.dtype].numpy.itemsize
+    for output in sweep.outputs:
+        for binade in output.binades:
+            if abs(binade.sum) > binade.count * LARGEST or binade.squares > binade.count * LARGEST**2:
+                return f"{output.output}: {binade.count} errors cannot add up to those of {binade.pattern:#x}"
+        patterns = [binade.pattern for binade in output.binades]
+        for spans in (output.flushed, output.exceeded, output.below, output.special):
+            patterns += [place.pattern for span in spans for place in (span.first, span.last)]
+        beyond = next((pattern for pattern in patterns if pattern >= end), None)
+        if beyond is not None:
+            return f"{output.output}: {sweep.dtype} has no bit pattern {beyond:#x}"
+    return ""
