@@ -19,6 +19,7 @@ from playwright.sync_api import Browser, Page, Request, sync_playwright
 
 from lossproof.cli.main import main
 from lossproof.core.functions import FUNCTIONS
+from lossproof.core.install import install
 from lossproof.core.verdicts import Verdict
 from lossproof.engine.record import Record
 from lossproof.registry.find import BUILTIN
@@ -324,7 +325,7 @@ def test_a_missing_extra_is_named(
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "jinja2", None)
     assert main(["report", str(results / "numpy.json"), "-o", str(tmp_path / "out")]) == 2
-    assert "report needs jinja2: pip install 'lossproof[report]'" in capsys.readouterr().err
+    assert f"report needs jinja2: {install('report')}" in capsys.readouterr().err
 
 
 # -- in a browser ------------------------------------------------------------------------------
