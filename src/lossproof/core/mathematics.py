@@ -41,7 +41,7 @@ class _Reader:
 
     def __init__(self, latex: str) -> None:
         # A word is as many arguments as it has letters.
-        self.tokens = [
+        self.tokens: list[str] = [
             part for token in _TOKEN.findall(latex) for part in (token if token.isalpha() else [token])
         ]
         self.tokens.reverse()
