@@ -200,4 +200,4 @@ def test_environments_that_workflows_name_are_in_tox() -> None:
     listed = tox["tox"]["env_list"].replace("\n", " ")
     for name in named:
         framework, _, python = name.partition("-py")
-        assert name in own or f"{framework}-py{{311,312,313}}" in listed and python[-2:] in "111213", name
+        assert name in own or (f"{framework}-py{{311,312,313}}" in listed and python[-2:] in "111213"), name
