@@ -349,8 +349,8 @@ def test_every_page_opens_cleanly(
 
 
 AXE_PAGES = [
-    "index.html", "atlas.html", "accuracy.html", "speed.html", "history.html", "spec/index.html",
-    "spec/softmax.html", "functions/sigmoid.html", "functions/not_ours.html",
+    "index.html", "atlas.html", "accuracy.html", "speed.html", "history.html", "findings.html",
+    "spec/index.html", "spec/softmax.html", "functions/sigmoid.html", "functions/not_ours.html",
 ]  # fmt: skip
 
 
