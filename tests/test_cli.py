@@ -24,6 +24,7 @@ from lossproof.cli.completion import names
 from lossproof.cli.main import COMMANDS, main
 from lossproof.core.clauses import clauses
 from lossproof.core.functions import FUNCTIONS
+from lossproof.core.install import install
 from lossproof.core.resources import folder
 from lossproof.isolation.load import load_adapter
 from lossproof.registry.find import BUILTIN, available_names
@@ -457,7 +458,7 @@ def test_missing_adapters_are_told_without_importing_anything(
     assert missing["ready"] is None and missing["numpy"] is None
     assert missing["bare"] == "absent_framework is not installed"
     assert missing["gone"] == "gone_module is not installed"
-    assert missing["jax"] == "absent_jax is not installed: pip install 'lossproof[jax]'"
+    assert missing["jax"] == f"absent_jax is not installed: {install('jax')}"
 
 
 # -- completion -----------------------------------------------------------------------------------

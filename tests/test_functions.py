@@ -26,6 +26,7 @@ from lossproof.core import clauses as clause_pages
 from lossproof.core.clauses import clauses
 from lossproof.core.dtypes import FLOAT_TYPES, FloatType
 from lossproof.core.functions import FUNCTIONS, Array, Function, Parameter, Values
+from lossproof.core.install import install
 from lossproof.core.resources import folder
 from lossproof.core.shapes import lengths_of, names, resolve, result_shape
 from lossproof.core.verdicts import Verdict
@@ -124,7 +125,7 @@ def test_what_is_missing_is_known_without_flint(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, script], capture_output=True, text=True, check=False)
     assert done.stdout == "[]\n"
     assert done.returncode == 2
-    assert done.stderr == "lossproof: the oracle needs python-flint: pip install 'lossproof[certify]'\n"
+    assert done.stderr == f"lossproof: the oracle needs python-flint: {install('certify')}\n"
 
 
 # -- a function that is written: a row, a definition, a method, a page ------------------------------

@@ -8,6 +8,7 @@ from typing import Any
 
 from lossproof.bench.timings import Benchmark, Timings
 from lossproof.core.files import check_writable, replacing
+from lossproof.core.install import install
 from lossproof.errors import LossproofError
 
 KINDS = (".png", ".svg")
@@ -26,7 +27,7 @@ def check(path: Path) -> None:
     try:
         import matplotlib  # noqa: F401
     except ModuleNotFoundError:
-        raise LossproofError("--plot needs Matplotlib: pip install 'lossproof[report]'") from None
+        raise LossproofError(f"--plot needs Matplotlib: {install('report')}") from None
 
 
 def plot(timings: Timings, path: Path) -> None:

@@ -73,7 +73,8 @@ def _functions(cases: Sequence[Case]) -> Iterator[Entry]:
     number = Counter(case.function.name for case in cases)
     for name, function in FUNCTIONS.items():
         text = f"({_signature(function)}), {function.clause}, {counted(number[name], 'case')}"
-        definition = clauses()[function.clause].text
+        clause = clauses()[function.clause]
+        definition = f"{clause.text} {clause.plain}"
         yield Entry("functions", name, text, f"lossproof run -f {name}", definition)
 
 
@@ -109,8 +110,9 @@ def _workloads(cases: Sequence[Case]) -> Iterator[Entry]:
 def _clauses(cases: Sequence[Case]) -> Iterator[Entry]:
     number = Counter(case.clause for case in cases)
     for clause in clauses().values():
-        text = f"({clause.page}, {counted(number[clause.id], 'case')}) {clause.text}"
-        yield Entry("clauses", clause.id, text, f"lossproof list --cases {clause.id}")
+        text = f"({clause.page}, {counted(number[clause.id], 'case')}) {clause.plain}"
+        # LaTeX is searched as well: "sum", "infty".
+        yield Entry("clauses", clause.id, text, f"lossproof list --cases {clause.id}", clause.text)
 
 
 def _edge_cases(cases: Sequence[Case]) -> Iterator[Entry]:

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from lossproof.core.functions import FUNCTIONS
+from lossproof.core.install import install
 from lossproof.core.resources import folder
 
 
@@ -17,7 +18,7 @@ def complete(parser: argparse.ArgumentParser) -> None:
         import argcomplete
         from argcomplete.completers import FilesCompleter
     except ModuleNotFoundError:
-        sys.exit("completion needs argcomplete: pip install 'lossproof[completion]'")
+        sys.exit(f"completion needs argcomplete: {install('completion')}")
     files = FilesCompleter()
 
     def offer(prefix: str, action: argparse.Action, **rest: Any) -> Iterable[str]:

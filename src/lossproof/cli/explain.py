@@ -30,6 +30,9 @@ def main(options: argparse.Namespace) -> int:
         load_adapter(choice.reference, isolate=runs_apart(choice.reference, None), python=choice.python)
         for choice in choices
     ]
+    if not options.adapter:
+        # Of backends that nobody asked for and that are not here there is nothing to say.
+        loaded = [adapter for adapter in loaded if adapter.adapter is not None]
     for case in cases[:MAX_CASES]:
         show_case(out, case)
         for adapter in loaded:

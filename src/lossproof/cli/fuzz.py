@@ -11,6 +11,7 @@ from lossproof.adapter import ALL_DTYPES
 from lossproof.cli.arguments import add_adapter, add_dtypes, add_functions, add_isolation, path, seconds, seed
 from lossproof.cli.output import say
 from lossproof.core.functions import FUNCTIONS
+from lossproof.core.install import install
 from lossproof.core.text import display, require
 from lossproof.errors import LossproofError
 
@@ -58,7 +59,7 @@ def main(options: argparse.Namespace) -> int:
     try:
         import hypothesis  # noqa: F401
     except ImportError as error:
-        raise LossproofError(f"fuzz needs {error.name}: pip install 'lossproof[fuzz]'") from None
+        raise LossproofError(f"fuzz needs {error.name}: {install('fuzz')}") from None
     # Inputs that nobody has tried crash what is built in, too, and the calls are not what takes time.
     timeout = options.timeout or min(CASE_TIMEOUT, options.seconds / 4)
     apart = runs_apart(options.adapter, options.isolate is not False)

@@ -28,6 +28,8 @@ KINDS = {
 }
 # So many of a kind are shown unless the kind is asked for.
 MAX_LISTED = 20
+# As much room a terminal has to have beside ids for texts to stand there, and not below.
+NARROWEST = 30
 
 DESCRIPTION = (
     "List functions, cases, adapters, workloads, clauses and edge cases, or those in which all the words "
@@ -80,6 +82,7 @@ def main(options: argparse.Namespace) -> int:
 def _show(
     console: Console, kind: str, found: Sequence[Entry], limit: int | None, words: Sequence[str]
 ) -> None:
+    from rich.padding import Padding
     from rich.table import Table
     from rich.text import Text
 
@@ -88,7 +91,11 @@ def _show(
     shown = found[:limit]
     width = max(len(entry.id) for entry in shown)
     console.print(Text(counted(len(found), kind.replace("-", " ").removesuffix("s")), style="bold"))
-    if sys.stdout.isatty():
+    if sys.stdout.isatty() and console.width < min(width, 50) + NARROWEST:
+        for entry in shown:
+            console.print(Text(f"  {visible(entry.id)}", style="cyan"))
+            console.print(Padding(Text(visible(entry.text)), (0, 0, 0, 4)))
+    elif sys.stdout.isatty():
         table = Table.grid(padding=(0, 2), pad_edge=True)
         table.add_column(no_wrap=True, style="cyan", min_width=min(width, 50))
         table.add_column()

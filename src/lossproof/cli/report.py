@@ -7,6 +7,7 @@ import time
 
 from lossproof.cli.arguments import json_files, path
 from lossproof.cli.output import say
+from lossproof.core.install import install
 from lossproof.errors import LossproofError
 
 DESCRIPTION = (
@@ -33,7 +34,7 @@ def main(options: argparse.Namespace) -> int:
         from lossproof.site.model import load_site
         from lossproof.site.pages import write_site
     except ModuleNotFoundError as error:
-        raise LossproofError(f"report needs {error.name}: pip install 'lossproof[report]'") from None
+        raise LossproofError(f"report needs {error.name}: {install('report')}") from None
     site = load_site(json_files(options.results), options.title)
     if options.out.exists() and not options.out.is_dir():
         raise LossproofError(f"{options.out} is a file; give a folder")

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from itertools import groupby
 from pathlib import Path
@@ -25,6 +26,7 @@ from lossproof.cli.arguments import (
 )
 from lossproof.cli.output import say
 from lossproof.core.files import check_writable
+from lossproof.core.install import install
 from lossproof.core.text import counted
 from lossproof.errors import LossproofError
 from lossproof.results.gate import LEVELS, Gate
@@ -34,6 +36,8 @@ if TYPE_CHECKING:
     from lossproof.results.journal import Journal
     from lossproof.results.tally import Tally
     from lossproof.session import Session
+
+NOT_INSTALLED = "not installed"
 
 DESCRIPTION = (
     "Run cases on backends. Without --adapter, on every installed backend. "
@@ -138,7 +142,10 @@ def _run(
         console,
         progress,
         show_adapter,
+        show_columns,
+        show_next,
         show_quiet,
+        show_skipped,
         show_summary,
     )
 
@@ -160,7 +167,7 @@ def _run(
                 for number, rows in enumerate(records, 1):
                     tally.add(rows)
                     update(number, session.pairs)
-            if not options.quiet:
+            if not options.quiet and loaded.info.skipped is None:
                 show_adapter(out, loaded.info, tally)
     except KeyboardInterrupt:
         # An interrupted run keeps what it has.
@@ -180,8 +187,49 @@ def _run(
     if options.quiet:
         show_quiet(out, tallies, elapsed, _left_out(session))
     else:
+        skipped = _skipped(session)
+        show_columns(out, tallies)
+        if skipped:
+            show_skipped(out, skipped)
         show_summary(out, tallies, session.cases.count(options.dtype), elapsed, _left_out(session))
+        show_next(out, list(_next(options, tallies, skipped)))
     return tallies
+
+
+def _skipped(session: Session) -> dict[str, str]:
+    """Why adapters did not run, by name; what pip installs is among the steps that come next."""
+    from lossproof.registry.presence import presences
+
+    reasons = {
+        loaded.info.name: loaded.info.skipped
+        for loaded in session.adapters
+        if loaded.info.skipped is not None
+    }
+    if session.asked:
+        return reasons
+    absent = {presence.name for presence in presences() if presence.missing is not None}
+    return {name: NOT_INSTALLED if name in absent else reason for name, reason in reasons.items()}
+
+
+def _next(
+    options: argparse.Namespace, tallies: Sequence[tuple[AdapterInfo, Tally]], skipped: Mapping[str, str]
+) -> Iterator[str]:
+    """What to do next, the nearest first."""
+    for info, tally in tallies:
+        if tally.failures and tally.listed:
+            case = tally.listed[0].case
+            name = shlex.quote(info.reference or info.name)
+            yield f"lossproof explain {case} -a {name}: what is due and what it gives"
+            yield f"lossproof repro {case} -a {name}: a script that shows it, to file upstream"
+            break
+    if NOT_INSTALLED in skipped.values():
+        yield f"{install('torch')} (or tensorflow, jax, all): more backends to run"
+    if options.adapter:
+        if options.json:
+            yield f"lossproof report {shlex.quote(str(options.json))} -o site: the results as pages"
+        return
+    yield "lossproof list softmax: cases, clauses and edge cases; lossproof explain CASE shows one"
+    yield "lossproof new-adapter NAME, or lossproof.check in a unit test: a backend of your own"
 
 
 def _left_out(session: Session) -> str:

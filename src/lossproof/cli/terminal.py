@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from rich.console import Console, ConsoleOptions, RenderableType
@@ -14,7 +14,7 @@ from rich.text import Text
 
 from lossproof.core.escape import visible
 from lossproof.core.text import counted
-from lossproof.core.verdicts import Verdict
+from lossproof.core.verdicts import MEANING, Verdict
 from lossproof.registry.loaded import AdapterInfo
 from lossproof.results.tally import CONFORMS, Tally
 
@@ -31,6 +31,10 @@ STYLES = {
     Verdict.SKIPPED: "dim",
 }
 MAX_LISTED = 50
+# What stands in a table where there is nothing, and the blanks between two columns.
+NOTHING = "·"
+WORST = "worst of bound"
+GAP = 2
 
 
 class _Console(Console):
@@ -47,8 +51,41 @@ class _Console(Console):
 
 
 def show_table(console: Console, table: Table) -> None:
-    """Print a table, whose columns fit the width also where lines of text need not."""
-    console.print(table, soft_wrap=False)
+    """Print a table, whose columns fit the width also where lines of text need not.
+
+    A terminal too narrow for the columns gets each row as a paragraph, in which nothing is cut off.
+    """
+    if console.width >= _narrowest(table):
+        console.print(table, soft_wrap=False)
+        return
+    if table.title:
+        console.print(table.title)
+    headings, columns = [column.header for column in table.columns], [list(c.cells) for c in table.columns]
+    for first, *cells in zip(*columns, strict=True):
+        parts = [
+            Text.assemble(_text(cell), " ", (str(heading), "dim"))
+            for heading, cell in zip(headings[1:], cells, strict=True)
+            if _text(cell).plain not in ("", NOTHING)
+        ]
+        console.print(Text.assemble(_text(first), ": " if parts else "", Text(", ").join(parts)))
+
+
+def _narrowest(table: Table) -> int:
+    """The width below which words would be cut in two."""
+    words = [
+        max((len(word) for cell in (c.header, *c.cells) for word in _words(cell, c.no_wrap)), default=0)
+        for c in table.columns
+    ]
+    return sum(words) + GAP * (len(words) - 1)
+
+
+def _words(cell: RenderableType, whole: bool) -> Sequence[str]:
+    text = _text(cell).plain
+    return [text] if whole else text.split()
+
+
+def _text(cell: RenderableType) -> Text:
+    return cell if isinstance(cell, Text) else Text(str(cell))
 
 
 def console(width: int | None = None) -> Console:
@@ -75,8 +112,9 @@ def progress(label: str, quiet: bool = False) -> Iterator[Callable[[int, int], N
 @contextmanager
 def status(label: str) -> Iterator[Callable[[str], None]]:
     """A line on standard error that says what is being done, where that is a terminal."""
-    with _Console(error=True).status(visible(label)) as line:
-        yield lambda text: line.update(visible(text))
+    # As texts: rich reads a string beside a spinner as markup, whatever the console says.
+    with _Console(error=True).status(Text(visible(label))) as line:
+        yield lambda text: line.update(Text(visible(text)))
 
 
 def title(info: AdapterInfo) -> Text:
@@ -87,9 +125,6 @@ def title(info: AdapterInfo) -> Text:
 
 def show_adapter(console: Console, info: AdapterInfo, tally: Tally) -> None:
     """The table of one backend: functions against verdicts, then what is wrong."""
-    if info.skipped is not None:
-        console.print(Text(visible(f"{info.name}: skipped, {info.skipped}"), style="dim"))
-        return
     console.print()
     console.print(title(info))
     seen = tally.verdicts
@@ -98,11 +133,11 @@ def show_adapter(console: Console, info: AdapterInfo, tally: Tally) -> None:
     table.add_column("function", no_wrap=True)
     for verdict in verdicts:
         table.add_column(str(verdict), justify="right")
-    table.add_column("worst of bound", justify="right")
+    table.add_column(WORST, justify="right")
     laws_last = sorted(tally.rows.items(), key=lambda row: row[0].startswith("law."))
     for function, counts in laws_last:
         cells = [
-            Text(str(counts[v]) if counts[v] else "·", style=STYLES[v] if counts[v] else "dim")
+            Text(str(counts[v]) if counts[v] else NOTHING, style=STYLES[v] if counts[v] else "dim")
             for v in verdicts
         ]
         share = tally.worst_share.get(function)
@@ -121,6 +156,36 @@ def _list_records(console: Console, tally: Tally) -> None:
         console.print(line)
     if tally.limit is not None and tally.failures > tally.limit:
         console.print(f"… and {tally.failures - tally.limit} more; --verbose or --json shows them all")
+
+
+def show_columns(console: Console, tallies: Sequence[tuple[AdapterInfo, Tally]]) -> None:
+    """What the columns of the tables say, of those that there are."""
+    seen = {verdict for info, tally in tallies if info.skipped is None for verdict in tally.verdicts}
+    lines = [(str(v), STYLES[v], MEANING[v]) for v in Verdict if v in seen]
+    if any(tally.worst_share for _, tally in tallies):
+        lines.append(
+            (WORST, "", "the largest error of what is right, as a share of what the tolerance allows")
+        )
+    console.print()
+    for name, style, meaning in lines:
+        console.print(Text.assemble((name, style), (f": {meaning}", "dim")))
+
+
+def show_skipped(console: Console, skipped: Mapping[str, str]) -> None:
+    """Backends that are not here, by name with the reason: one line, equal reasons together."""
+    names: dict[str, list[str]] = {}
+    for name, reason in skipped.items():
+        names.setdefault(reason, []).append(name)
+    groups = [f"{', '.join(group)} ({reason})" for reason, group in names.items()]
+    console.print(Text(visible(f"skipped: {'; '.join(groups)}"), style="dim"))
+
+
+def show_next(console: Console, steps: Sequence[str]) -> None:
+    """What to type next, if there is anything."""
+    if steps:
+        console.print()
+    for step in steps:
+        console.print(Text(visible(f"→ {step}")))
 
 
 def show_summary(

@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 from functools import cache
 
+from lossproof.core.mathematics import plain
 from lossproof.core.resources import folder
 
 # A clause is a paragraph that opens with its number in bold: **SM-3.** The rows of …
@@ -19,6 +20,11 @@ class Clause:
     id: str
     text: str
     page: str
+
+    @property
+    def plain(self) -> str:
+        """The text for a terminal: mathematics as Unicode instead of LaTeX."""
+        return plain(self.text)
 
 
 @cache

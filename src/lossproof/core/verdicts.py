@@ -20,6 +20,18 @@ class Verdict(StrEnum):
     SKIPPED = "skipped"
 
 
+MEANING = {
+    Verdict.PASS: "within the tolerance",
+    Verdict.VARIANT: "another outcome that the specification permits, by name",
+    Verdict.DEVIATION: "fails, as is recorded beside the adapter",
+    Verdict.BELOW: "misses a recommended case",
+    Verdict.FAIL: "wrong",
+    Verdict.ERROR: "raised where a value was due",
+    Verdict.CRASH: "the process died",
+    Verdict.TIMEOUT: "no answer in time",
+    Verdict.UNSUPPORTED: "the backend has no such function",
+    Verdict.SKIPPED: "its framework or device is not here",
+}
 FAILURES = frozenset({Verdict.FAIL, Verdict.ERROR, Verdict.CRASH, Verdict.TIMEOUT})
 RIGHT = frozenset({Verdict.PASS, Verdict.VARIANT})
 # The backend was asked for nothing that it has.

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
+from lossproof.core.install import install
 from lossproof.errors import LossproofError
 
 arb: Any
@@ -29,7 +30,7 @@ def require_flint() -> None:
         LossproofError: python-flint is not installed.
     """
     if arb is None:
-        raise LossproofError("the oracle needs python-flint: pip install 'lossproof[certify]'")
+        raise LossproofError(f"the oracle needs python-flint: {install('certify')}")
 
 
 class Undecided(ArithmeticError):

@@ -19,6 +19,7 @@ from msgspec.structs import replace
 
 from lossproof.adapter import ALL_DTYPES, Adapter
 from lossproof.core.guest import Guest
+from lossproof.core.install import install
 from lossproof.core.raised import describe, text_of
 from lossproof.core.resources import folder
 from lossproof.core.text import suggest
@@ -45,7 +46,7 @@ class Builtin:
         """Why it cannot run here, as far as that shows without importing anything."""
         for name in filter(None, (self.requires, self.backend)):
             if importlib.util.find_spec(name) is None:
-                return f"{name} is not installed: pip install 'lossproof[{self.extra}]'"
+                return f"{name} is not installed: {install(self.extra)}"
         return None
 
 

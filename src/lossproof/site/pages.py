@@ -33,7 +33,7 @@ from lossproof.core.verdicts import FAILURES, UNJUDGED, Verdict
 from lossproof.engine.judge import MAX_SHOWN, small_text
 from lossproof.engine.record import Record, kept_law
 from lossproof.results.diff import KINDS, MEANING, Changes
-from lossproof.site import plots, sweeps
+from lossproof.site import findings, plots, sweeps
 from lossproof.site.calls import call_of
 from lossproof.site.data import dtype_order, share, write_data
 from lossproof.site.edges import EdgeCase
@@ -78,6 +78,8 @@ def write_site(site: Site, out: Path) -> None:
     write("speed.html", "speed.html", timings=[_speed(name, timings) for name, timings in site.timings])
     write("history.html", "history.html", histories=list(_histories(site)), meaning=MEANING, kinds=KINDS)
     _write_sweeps(site, write, out)
+    text = findings.page("spec/{}.html")
+    write("findings.html", "findings.html", html=Markup(to_html(text)))
     for schema in folder("spec").glob("*.json"):
         files.copy(schema, out / "spec" / schema.name)
     pages = _specification()

@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from lossproof.adapter import Adapter
+from lossproof.core.install import install
 from lossproof.errors import LossproofError
 from lossproof.isolation.load import load_adapter, runs_apart
 from lossproof.registry.loaded import Loaded
@@ -144,7 +145,7 @@ def cluster(address: str, jobs: int) -> Iterator[Execute[Task]]:
     try:
         import distributed
     except ImportError as error:
-        raise LossproofError(f"--scheduler needs {error.name}: pip install 'lossproof[dask]'") from None
+        raise LossproofError(f"--scheduler needs {error.name}: {install('dask')}") from None
     dask: Any = distributed  # which is typed in part
     made: Any = None
     try:
