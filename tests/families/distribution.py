@@ -48,20 +48,18 @@ def _classes(*shape: int) -> Case:
 
 def _differences() -> dict[str, Case]:
     """Of numbers with as many bits as the dtype; of float32's so far apart that float64 rounds the square."""
-    narrow = {
-        name: {
-            "dtypes": [name],
-            "inputs": {
-                "prediction": _numbers(1, scale=1.0, bits=bits), "target": _numbers(2, scale=0.5, bits=bits)
-            },
-        }
-        for name, bits in (("float16", 11), ("bfloat16", 8))
-    }  # fmt: skip
+    float16 = {"prediction": _numbers(1, scale=1.0, bits=11), "target": _numbers(2, scale=0.5, bits=11)}
+    # Sums of two such have a bit more, so that every other one is half-way between two.
+    bfloat16 = {"prediction": _fractions(1, low=1, high=2), "target": _fractions(2, low=-2, high=-1)}
     wide = {
         "prediction": _fractions(1, low=0.1, high=1.9, bits=24),
         "target": _fractions(2, low=0.01, high=0.03, bits=24),
     }
-    cases = {"wide": {"dtypes": ["float64", "float32"], "inputs": wide}, **narrow}
+    cases = {
+        "wide": {"dtypes": ["float64", "float32"], "inputs": wide},
+        "float16": {"dtypes": ["float16"], "inputs": float16},
+        "bfloat16": {"dtypes": ["bfloat16"], "inputs": bfloat16},
+    }
     return {name: {**case, "parameters": NONE, "wrt": ["prediction"]} for name, case in cases.items()}
 
 
@@ -75,10 +73,12 @@ CALLS: dict[str, tuple[str, dict[str, Case]]] = {
     "softmax": ("SM-1", {"rows": {"inputs": {"logits": _numbers(1, 2)}, "cotangent": _numbers(2, 2)}}),
     "log_softmax": ("LSM-1", {"rows": {"inputs": {"logits": _numbers(1, 2)}, "cotangent": _numbers(2, 2)}}),
     "cross_entropy": ("CE-1", {"rows": {
-        "inputs": {"probabilities": _fractions(1, 4), "target": _fractions(2, 4)}, "parameters": NONE, "wrt": [],
+        "inputs": {"probabilities": _fractions(1, 4), "target": _fractions(2, 4)},
+        "parameters": NONE, "wrt": [],
     }}),
     "softmax_cross_entropy": ("CE-5", {"rows": {
-        "inputs": {"logits": _numbers(1, 8), "target": _fractions(2, 8)}, "parameters": NONE, "wrt": [],
+        "inputs": {"logits": _numbers(1, 8), "target": _fractions(2, 8)},
+        "parameters": NONE, "wrt": [],
     }}),
     "sparse_softmax_cross_entropy": ("CE-6", {"rows": {
         "inputs": {"logits": _numbers(1, 2), "labels": _classes()}, "parameters": NONE,
@@ -97,7 +97,8 @@ CALLS: dict[str, tuple[str, dict[str, Case]]] = {
         "inputs": {
             "logits": _numbers(1, 1, 1, 2), "aux_logits": _numbers(2, 1, 1, 2), "labels": _classes(1, 1),
         },
-        "parameters": {"num_classes": 2, "aux_weight": 0.5}, "wrt": ["aux_logits"],
+        "parameters": {"num_classes": 2, "aux_weight": 0.5},
+        "wrt": ["aux_logits"],
     }}),
     "mask_rcnn_mask_loss": ("MRC-1", {"rois": {"inputs": {
         "target_masks": _fractions(2, 1, 1, 1), "target_class_ids": {"full": 1, "shape": [ROWS, 1]},
