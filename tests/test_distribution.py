@@ -120,7 +120,8 @@ def _back(exact: Any, dtype: Any, beyond: Callable[[Any, Any], Any], end: float)
     """To the neighbour towards ``end`` where the nearest is beyond; in float64, which says not, by turns."""
     near = exact.astype(dtype)
     if dtype == np.float64:
-        moved = np.arange(exact.size).reshape(exact.shape) % 2 == 1
+        row = exact.size // (exact.shape or (1,))[0]
+        moved = (np.arange(exact.size) // row % 2 == 1).reshape(exact.shape)
     else:
         moved = beyond(near.astype(float), exact)
     return np.where(moved, np.nextafter(near, dtype.type(end)), near)

@@ -25,8 +25,8 @@ def topics() -> Iterator[Topic]:
     for function, (clause, calls) in CALLS.items():
         yield Topic(function, "distribution", ABOUT, [
             {
-                "id": name, "clause": clause, "level": "recommended", "thorough": True, "distribution": True, "why": WHY,
-                "dtypes": DTYPES, **call,
+                "id": name, "clause": clause, "level": "recommended", "thorough": True, "distribution": True,
+                "why": WHY, "dtypes": DTYPES, **call,
             }
             for name, call in calls.items()
         ])  # fmt: skip

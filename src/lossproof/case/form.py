@@ -25,7 +25,7 @@ from lossproof.core.layout import LAYOUTS
 MAX_ELEMENTS = 2**24
 # As often may the arrays of a case be repeated, which are in memory as a whole only where it is run.
 MAX_TIMES = 2**40
-# Where errors are judged together there are so many rows at least, and an output has so many elements at most.
+# Where errors are judged together there are so many rows at least, and so many elements of an output.
 DISTRIBUTION_ROWS, DISTRIBUTION_ELEMENTS = 128, 2048
 
 # To a parser that knows no hex floats they are text, as infinities and NaN are to some.

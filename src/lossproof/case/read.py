@@ -366,8 +366,8 @@ class _CaseReader:
         rows = {shape[:1] for shape in shapes.values()}
         if len(rows) > 1 or min(rows) < (forms.DISTRIBUTION_ROWS,):
             raise self.fail(
-                f"distribution takes inputs with a first axis in common, of {forms.DISTRIBUTION_ROWS} rows at "
-                "least",
+                "distribution takes inputs with a first axis in common, of "
+                f"{forms.DISTRIBUTION_ROWS} rows at least",
                 "distribution",
             )
         largest = max(math.prod(shape) for shape in due.values())

@@ -107,6 +107,10 @@ class Function:
     also: tuple[str, ...] = ()
     integer_result: bool = False
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """To another process it is a name: there it is the row of the table, too."""
+        return FUNCTIONS.__getitem__, (self.name,)
+
     @property
     def has_float_arrays(self) -> bool:
         return any(not array.integer for array in self.arrays)

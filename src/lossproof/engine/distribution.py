@@ -19,8 +19,8 @@ from lossproof.core.dtypes import FloatType
 # A sum of independent errors exceeds so many roots of the sum of their squares with probability 2·e^(−18),
 # as a sum against a pattern of signs does (T-8).
 ONE_SIDED = 6.0
-# The mean square of errors that are no likelier to be large than to be small, as a share of the bound's square,
-# and by how much that of n rows exceeds it with probability e^(−18), times the root of n.
+# The mean square of errors that are no likelier to be large than small, as a share of the bound's square, and
+# by how much that of n rows exceeds it with probability e^(−18), times the root of n.
 MEAN_SQUARE, BEYOND = 1 / 3, 3.0
 # What an error is counted as: by its own sign, and by whether it leads away from 0.
 _SIDES = (("too large", "too small"), ("too far from 0", "too close to 0"))
