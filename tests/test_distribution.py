@@ -274,7 +274,7 @@ def test_the_oracle_refuses_inputs_that_show_nothing(tmp_path: Path) -> None:
     assert not certify_case(fine).vacuous
     for function, clause, given, said in (
         # Just below 1 there is nothing to round to but 1.
-        ("sigmoid", "SG-1", "logits: {random: normal, shape: [128], seed: 1, shift: 7, scale: 0.25}",
+        ("sigmoid", "SG-1", "logits: {random: normal, shape: [128], seed: 1, shift: 12, scale: 1}",
          "value: what is right is too large as a whole"),
         # Squares of few bits are exact in float32.
         ("l2_loss", "L2-1", "prediction: {random: normal, shape: [128], seed: 1}, "
@@ -286,4 +286,4 @@ def test_the_oracle_refuses_inputs_that_show_nothing(tmp_path: Path) -> None:
         changed = text.replace("softmax", function).replace("SM-1", clause)
         path.write_text(re.sub(" *inputs: .*\n", inputs, changed), encoding="utf-8")
         (case,) = load_file(path)
-        assert certify_case(case).vacuous[0].startswith(said)
+        assert any(said in problem for problem in certify_case(case).vacuous)

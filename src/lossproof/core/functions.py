@@ -109,7 +109,7 @@ class Function:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """To another process it is a name: there it is the row of the table, too."""
-        return FUNCTIONS.__getitem__, (self.name,)
+        return _row, (self.name,)
 
     @property
     def has_float_arrays(self) -> bool:
@@ -355,3 +355,7 @@ _TABLE = (
 )
 
 FUNCTIONS: Mapping[str, Function] = {function.name: function for function in _TABLE}
+
+
+def _row(name: str) -> Function:
+    return FUNCTIONS[name]
