@@ -33,6 +33,7 @@ cases:
     clause: SM-1
     level: required
     thorough: false
+    distribution: false
     why: a reason
     dtypes: [float64, float32, float16, bfloat16]
     inputs: {logits: [[0, 0.5], [1, -2]]}

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from itertools import tee
 from types import TracebackType
@@ -16,8 +17,10 @@ from lossproof.core.text import require
 from lossproof.engine.record import Record
 from lossproof.engine.runner import jobs as pairs_of
 from lossproof.errors import LossproofError
+from lossproof.isolation.cluster import cluster
 from lossproof.isolation.load import CASE_TIMEOUT, load_adapter, runs_apart
 from lossproof.isolation.parallel import run_parallel
+from lossproof.isolation.pieces import Wanted, run_on
 from lossproof.isolation.remote import RemoteAdapter
 from lossproof.registry.choice import Choice
 from lossproof.registry.find import available_names
@@ -46,11 +49,14 @@ class Session:
         isolate: run Python adapters in processes of their own; by default those that are not built in.
         timeout: seconds that a process of its own may take to start, and for each call.
         jobs: processes that each adapter's cases are spread over; more than 1 isolates.
+        scheduler: of a cluster of Dask that the cases are spread over instead, or ``local`` for one of so
+            many jobs; isolates, too, unless that is refused.
         loading: told after each adapter how many are loaded, and of how many.
 
     Raises:
         LossproofError: an unknown adapter, case, function or dtype, an adapter that fails to load, two
-            of one name, a case without expectation, no case left, or deviations that name no case.
+            of one name, a case without expectation, no case left, deviations that name no case, or no
+            cluster at the address.
     """
 
     def __init__(
@@ -66,6 +72,7 @@ class Session:
         isolate: bool | None = None,
         timeout: float = CASE_TIMEOUT,
         jobs: int = 1,
+        scheduler: str | None = None,
         loading: Callable[[int, int], None] = lambda done, total: None,
     ) -> None:
         if not adapters:
@@ -74,7 +81,7 @@ class Session:
                 require("mode", mode, known_modes())
         if not timeout > 0 or jobs < 1:
             raise LossproofError("timeout must be above 0 (seconds), jobs 1 or more (processes)")
-        if isolate is False and jobs > 1:
+        if isolate is False and jobs > 1 and scheduler is None:
             raise LossproofError(
                 "jobs above 1 are processes of their own; without isolation there is one job"
             )
@@ -91,19 +98,24 @@ class Session:
             for mode in modes or [""]
         ]
         loaded: dict[str, Loaded] = {}
+        self._wanted: dict[str, Wanted] = {}
         for number, (choice, mode) in enumerate(chosen, 1):
-            one = _load(choice, mode, True if jobs > 1 else isolate, timeout)
+            one = _load(choice, mode, True if jobs > 1 and scheduler is None else isolate, timeout)
             if one.info.name in loaded:
                 raise LossproofError(f"two adapters are called {one.info.name!r}; rename one")
             if self.whole:
                 # Only a run over all cases can tell that a deviation names none of them.
                 one.deviations.check_ids([*self.cases.ids, *self.left_out])
-            if len(chosen) > 1 and isinstance(one.adapter, RemoteAdapter):
+            if (len(chosen) > 1 or scheduler is not None) and isinstance(one.adapter, RemoteAdapter):
                 # It starts again when its turn comes: a device, or memory, may have room for one only.
                 one.adapter.close()
             loaded[one.info.name] = one
+            if scheduler is not None:
+                self._wanted[one.info.name] = _wanted(choice, mode, isolate is not False, timeout, one)
             loading(number, len(chosen))
         self.adapters = tuple(loaded.values())
+        self._ends = ExitStack()
+        self._cluster = None if scheduler is None else self._ends.enter_context(cluster(scheduler, jobs))
 
     @property
     def left_out(self) -> set[str]:
@@ -125,7 +137,7 @@ class Session:
 
         # The runner may be a few pairs ahead.
         pairs, ahead = tee(pairs_of(self.cases, self.dtypes))
-        fresh = run_parallel(loaded, (pair for pair in ahead if not known(*pair)), self.jobs)
+        fresh = self._run(loaded, (pair for pair in ahead if not known(*pair)))
         try:
             for case, dtype in pairs:
                 if journal is not None and known(case, dtype):
@@ -139,6 +151,11 @@ class Session:
             fresh.close()
             _end(loaded)
 
+    def _run(self, loaded: Loaded, pairs: Iterable[tuple[Case, str]]) -> Generator[list[Record]]:
+        if self._cluster is not None and loaded.adapter is not None:
+            return run_on(self._cluster, self._wanted[loaded.info.name], pairs)
+        return run_parallel(loaded, pairs, self.jobs)
+
     def __enter__(self) -> Session:
         return self
 
@@ -147,6 +164,18 @@ class Session:
     ) -> None:
         for loaded in self.adapters:
             _end(loaded)
+        self._ends.close()
+
+
+def _wanted(
+    choice: Choice | Adapter | type[Adapter], mode: str, isolate: bool, timeout: float, loaded: Loaded
+) -> Wanted:
+    if not isinstance(choice, Choice):
+        raise LossproofError(
+            "an adapter object runs in this process; for a cluster give 'path/to/file.py' or "
+            "'package.module:Class'"
+        )
+    return Wanted(choice.reference, mode, choice.python, isolate, timeout, loaded.info)
 
 
 def _load(

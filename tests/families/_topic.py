@@ -14,8 +14,8 @@ DTYPES = ["float64", "float32", "float16", "bfloat16"]
 
 # The part of a case that people write, in the order of spec/cases.md.
 FIELDS = (
-    "id", "clause", "level", "thorough", "why", "dtypes", "inputs", "parameters", "cotangent", "wrt",
-    "layout", "vacuous", "variants",
+    "id", "clause", "level", "thorough", "distribution", "why", "dtypes", "inputs", "parameters",
+    "cotangent", "wrt", "layout", "vacuous", "variants",
 )  # fmt: skip
 
 

@@ -20,8 +20,8 @@ def fingerprint(case: Case) -> str:
     """Changes with the inputs, with what is expected and tolerated, and with what else the case asks for."""
     digest = hashlib.sha256()
     for field in fields(case):
-        # Cases without tangents, and those that are not repeated, are those that there were before any was.
-        new = {"tangents": bool(case.tangents), "times": case.huge}
+        # A case that lacks what came later is the one that it was before.
+        new = {"tangents": bool(case.tangents), "times": case.huge, "distribution": case.distribution}
         if field.name not in _NO_MATTER and new.get(field.name, True):
             _add(digest, (field.name, getattr(case, field.name)))
     return digest.hexdigest()[:32]

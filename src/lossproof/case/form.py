@@ -25,6 +25,8 @@ from lossproof.core.layout import LAYOUTS
 MAX_ELEMENTS = 2**24
 # As often may the arrays of a case be repeated, which are in memory as a whole only where it is run.
 MAX_TIMES = 2**40
+# Where errors are judged together there are so many rows at least, and so many elements of an output.
+DISTRIBUTION_ROWS, DISTRIBUTION_ELEMENTS = 128, 2048
 
 # To a parser that knows no hex floats they are text, as infinities and NaN are to some.
 _NUMBER = {
@@ -269,6 +271,7 @@ class CaseEntry(Form, frozen=True, kw_only=True):
     clause: Annotated[str, Meta(extra_json_schema={"pattern": "^[A-Z][A-Z0-9]*-[0-9]+$"})]
     level: Annotated[Literal["required", "recommended"], must("required or recommended")]
     thorough: bool = False
+    distribution: bool = False
     why: Sentence
     dtypes: Dtypes
     inputs: dict[str, Input]

@@ -57,6 +57,8 @@ class Case:
     times: int = 1
     tangents: Mapping[str, Any] = field(default_factory=dict)
     """The directions of ``jvp`` and ``hvp``, by array; without any, neither is asked for."""
+    distribution: bool = False
+    """Whether its errors are judged together, too (T-13)."""
 
     @property
     def huge(self) -> bool:

@@ -201,6 +201,8 @@ class _CaseReader:
             due |= {"jvp": due["value"], **{f"hvp.{name}": shapes[name] for name in tangents}}
         if entry.times > 1:
             self.repeated(shapes, due["value"], parameters)
+        if entry.distribution:
+            self.together(shapes, due, parameters)
         expected = None if entry.expected is UNSET else self.expected(entry.expected, due, "expected")
         tolerances = {} if expected is None else self.tolerances(entry.tolerance, expected, "tolerance")
         self.bounded(expected or {}, tolerances)
@@ -227,6 +229,7 @@ class _CaseReader:
             about=self.file.file.about,
             thorough=entry.thorough or self.file.file.thorough,
             times=entry.times,
+            distribution=entry.distribution,
         )
 
     # -- what the function takes and gives -----------------------------------------------------
@@ -342,6 +345,37 @@ class _CaseReader:
                 f"times takes an odd number of rows from 3 up, not {value[0]}: an index that wraps at a "
                 "power of two then meets another row",
                 "times",
+            )
+
+    def together(
+        self,
+        shapes: Mapping[str, tuple[int, ...]],
+        due: Mapping[str, tuple[int, ...]],
+        parameters: Mapping[str, Any],
+    ) -> None:
+        """That a case whose errors are judged together is one of many rows that err independently."""
+        rank = len(shapes[self.function.leading.name])
+        if not self.function.has_float_arrays or self.function.integer_result or self.entry.times > 1:
+            raise self.fail("distribution takes a function that rounds, and no times", "distribution")
+        if parameters.get("reduction", "none") != "none" or parameters.get("axis") in (0, -rank):
+            raise self.fail(
+                "distribution takes the reduction none and another axis than the first: rows err "
+                "independently of each other",
+                "distribution",
+            )
+        rows = {shape[:1] for shape in shapes.values()}
+        if len(rows) > 1 or min(rows) < (forms.DISTRIBUTION_ROWS,):
+            raise self.fail(
+                "distribution takes inputs with a first axis in common, of "
+                f"{forms.DISTRIBUTION_ROWS} rows at least",
+                "distribution",
+            )
+        largest = max(math.prod(shape) for shape in due.values())
+        if largest > forms.DISTRIBUTION_ELEMENTS:
+            raise self.fail(
+                f"distribution lists all elements of an output: {forms.DISTRIBUTION_ELEMENTS:,} at most, not "
+                f"{largest:,}",
+                "distribution",
             )
 
     def layout(self, given: Mapping[str, Any]) -> Mapping[str, str]:
@@ -561,6 +595,12 @@ class _CaseReader:
                 raise self.fail(
                     f"{name} is given by sums, and of a case with times each element is needed: 128 at most, "
                     "or some that a description stands for",
+                    *place, *name.split("."),
+                )  # fmt: skip
+            if isinstance(output, Sketch) and self.entry.distribution:
+                raise self.fail(
+                    f"{name} is given by sums, and with distribution each element is needed: lossproof "
+                    "certify --write lists them",
                     *place, *name.split("."),
                 )  # fmt: skip
         return found

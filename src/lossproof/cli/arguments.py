@@ -95,6 +95,14 @@ def add_huge(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
 
 
+def add_scheduler(parser: argparse.ArgumentParser, what: str) -> None:
+    parser.add_argument(
+        "--scheduler", metavar="ADDRESS",
+        help=f"spread {what} over a cluster of Dask: tcp://HOST:PORT, or local for one of --jobs processes "
+        "(needs 'lossproof[dask]')",
+    )  # fmt: skip
+
+
 def add_isolation(parser: argparse.ArgumentParser, which: str, timeout: float | None, default: str) -> None:
     """``--isolate`` and ``--no-isolate``, by default for which, and ``--timeout``, by default what."""
     parser.add_argument(

@@ -48,6 +48,8 @@ def show_case(console: Console, case: Case) -> None:
     ]
     if case.huge:
         rows.append(("times", f"all arrays lie {case.times:,} times one behind the other"))
+    if case.distribution:
+        rows.append(("distribution", "the errors of all rows are judged together, too (law.distribution)"))
     if case.cotangent is not None:
         rows.append(("cotangent", _show_input(case.cotangent, room)))
     rows += [(f"tangent of {name}", _show_input(spec, room)) for name, spec in case.tangents.items()]

@@ -20,6 +20,7 @@ from lossproof.cli.arguments import (
     add_huge,
     add_isolation,
     add_modes,
+    add_scheduler,
     add_thorough,
     path,
     processes,
@@ -87,6 +88,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--jobs", "-j", type=processes, default=1, metavar="N",
         help="spread each adapter's cases over N processes (default: 1, in this one)",
     )  # fmt: skip
+    add_scheduler(parser, "them")
 
 
 def main(options: argparse.Namespace) -> int:
@@ -105,7 +107,8 @@ def main(options: argparse.Namespace) -> int:
         session = Session(
             options.adapter, options.cases, options.function, options.dtype,
             modes=options.mode, thorough=options.thorough, huge=options.huge,
-            isolate=options.isolate, timeout=options.timeout, jobs=options.jobs, loading=update,
+            isolate=options.isolate, timeout=options.timeout, jobs=options.jobs,
+            scheduler=options.scheduler, loading=update,
         )  # fmt: skip
     with session:
         if options.results:

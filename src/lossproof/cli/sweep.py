@@ -10,6 +10,7 @@ from lossproof.cli.arguments import (
     add_dtypes,
     add_functions,
     add_isolation,
+    add_scheduler,
     path,
     positive,
     processes,
@@ -55,11 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--jobs", "-j", type=processes, default=1, metavar="N",
         help="spread ranges of inputs over N processes (default: 1, in this one)",
     )  # fmt: skip
-    parser.add_argument(
-        "--scheduler", metavar="ADDRESS",
-        help="spread them over a cluster of Dask: tcp://HOST:PORT, or local for one of --jobs processes "
-        "(needs 'lossproof[dask]')",
-    )  # fmt: skip
+    add_scheduler(parser, "them")
     add_isolation(parser, "every one that is not built in", 60.0, "60")
 
 

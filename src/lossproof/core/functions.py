@@ -107,6 +107,10 @@ class Function:
     also: tuple[str, ...] = ()
     integer_result: bool = False
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """To another process it is a name: there it is the row of the table, too."""
+        return _row, (self.name,)
+
     @property
     def has_float_arrays(self) -> bool:
         return any(not array.integer for array in self.arrays)
@@ -351,3 +355,7 @@ _TABLE = (
 )
 
 FUNCTIONS: Mapping[str, Function] = {function.name: function for function in _TABLE}
+
+
+def _row(name: str) -> Function:
+    return FUNCTIONS[name]

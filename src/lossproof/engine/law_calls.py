@@ -37,7 +37,8 @@ def sampled(case: Case, dtype: str) -> bool:
 
 def due(case: Case, dtype: str) -> Due:
     """What is demanded of a case's outputs."""
-    return Due(case.expected or {}, case.tolerances, dtype, case.function.weights)
+    rows = case.shape_of(case.function.leading.name)[0] if case.distribution else 0
+    return Due(case.expected or {}, case.tolerances, dtype, case.function.weights, rows)
 
 
 def further(adapter: Adapter, case: Case, dtype: str) -> Further | None:

@@ -18,6 +18,7 @@ from lossproof.core.dtypes import FLOAT_TYPES
 from lossproof.core.raised import describe
 from lossproof.core.verdicts import RIGHT, UNJUDGED, ProcessFault, Verdict
 from lossproof.engine.answer import Answer
+from lossproof.engine.distribution import unlike_roundings
 from lossproof.engine.verdict import Judged
 from lossproof.errors import Unsupported
 
@@ -32,10 +33,11 @@ CLAUSES = {
     "law.accumulation": "G-22",
     "law.backward-twice": "G-23",
     "law.threads": "G-25",
+    "law.distribution": "G-26",
 }
 """The laws, as outputs of a case, and their clauses."""
 
-RECOMMENDED = frozenset({"law.same-bits", "law.rows", "law.threads"})
+RECOMMENDED = frozenset({"law.same-bits", "law.rows", "law.threads", "law.distribution"})
 THREADS = (1, 3)
 """The numbers of threads that a call is made with beside the backend's own; 3 divides few sums evenly."""
 
@@ -60,6 +62,8 @@ class Due:
     dtype: str
     weights: Sequence[str] = ()
     """The parameters that are arrays, whose gradients are of no row."""
+    rows: int = 0
+    """How many rows err independently of each other; 0 where that is not known."""
 
 
 @dataclass(frozen=True)
@@ -127,6 +131,7 @@ def rulings(
             broken.append(f"{name} lies in the memory of an input or of another result")
         yield _ruling("law.results-kept", "; ".join(broken))
     right = [output for output, one in judged.items() if one.verdict in RIGHT]
+    yield from _distribution(due, answer, [o for o in right if judged[o].verdict is Verdict.PASS])
     further = prepare() if right else None
     if further is None:
         return
@@ -198,6 +203,20 @@ def _backward_twice(further: Further, right: Sequence[str], judge: Judge) -> Ite
     again = further.second_backward(tuple(name.removeprefix("gradients.") for name in gradients))
     if not any(isinstance(error, Unsupported) for error in again.raised.values()):
         yield from _agreeing("law.backward-twice", "by a second backward pass ", again, gradients, judge)
+
+
+def _distribution(due: Due, answer: Answer, right: Sequence[str]) -> Iterator[Ruling]:
+    """That the errors of outputs by row, each of which is allowed, are those of independent roundings."""
+    outputs = [output for output in right if due.rows and due.expected[output].shape[:1] == (due.rows,)]
+    broken = []
+    for output in outputs:
+        expected = due.expected[output]
+        assert not isinstance(expected, Sketch)  # the loader refuses one whose errors are judged together
+        actual, dtype = _wide(answer.outputs[output]), FLOAT_TYPES[due.dtype]
+        found = unlike_roundings(actual, expected, due.tolerances[output], dtype)
+        broken += [f"{output} {what}" for what in found]
+    if outputs:
+        yield _ruling("law.distribution", "; ".join(broken))
 
 
 def _threads(further: Further, answer: Answer, right: Sequence[str]) -> Iterator[Ruling]:

@@ -25,11 +25,12 @@ from lossproof.core.text import display
 from lossproof.errors import InputError
 from lossproof.oracle.balls import require_flint
 from lossproof.oracle.choice import documented
+from lossproof.oracle.definition import Outputs
 from lossproof.oracle.evaluate import evaluate
 from lossproof.oracle.render import Stored, render
 from lossproof.oracle.result import as_stored
 from lossproof.oracle.rewrite import replace, rewritten
-from lossproof.oracle.vacuity import passing_nonsense
+from lossproof.oracle.vacuity import passing_nonsense, undecided_by_distribution
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ def certify_case(case: Case) -> Certificate:
         if differences
         else None,
         differences,
-        tuple(_vacuous(case, found.nonsense)),
+        (*_vacuous(case, found.nonsense), *found.undecided),
         found.elements,
     )
 
@@ -83,6 +84,8 @@ class Expectation:
     """By output, what passes that must not, with the dtype."""
     choices: tuple[DocumentedChoice, ...] = ()
     """The outcomes of other definitions (spec/choices.md), where they differ."""
+    undecided: tuple[str, ...] = ()
+    """Outputs whose errors decide nothing when they are judged together (T-13), and why."""
 
 
 def expect(case: Case) -> Expectation:
@@ -113,7 +116,18 @@ def expect(case: Case) -> Expectation:
         elements + sum(count for _, count in choices),
         {name: text for name, text in nonsense.items() if text},
         tuple(choice for choice, _ in choices),
+        tuple(_undecided(case, found)) if case.distribution else (),
     )
+
+
+def _undecided(case: Case, found: Outputs) -> Iterable[str]:
+    """Of a case whose errors are judged together, the outputs by row of which that shows nothing."""
+    rows = case.shape_of(case.function.leading.name)[:1]
+    for name, output in found.items():
+        for dtype in case.dtypes if output.shape[:1] == rows else ():
+            why = undecided_by_distribution(output.array(), output.tolerance(), dtype)
+            if why is not None:
+                yield f"{name}: {why}: choose other inputs for distribution"
 
 
 def _check_described(case: Case) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from lossproof.case.form import DISTRIBUTION_ELEMENTS
 from lossproof.case.inputs import materialize
 from lossproof.case.model import Case
 from lossproof.core.dtypes import FLOAT_TYPES, FloatType
@@ -52,6 +53,9 @@ def evaluate(case: Case, by: Evaluate | None = None, derivatives: Evaluate | Non
                 raise ArithmeticError(
                     f"{case.id}: an element is too close to a rounding boundary to decide"
                 ) from None
+    if case.distribution:
+        for output in outputs.values():
+            output.most = DISTRIBUTION_ELEMENTS
     return {name: output for name, output in outputs.items() if name in wanted}
 
 

@@ -48,12 +48,14 @@ class Output:
         self.exact = exact if isinstance(exact, Balls) else Balls(exact)
         self.bound = bound
         self.absent = absent
+        self.most = LISTED_ELEMENTS
+        """So many elements are listed at most, where no description stands for them."""
         self.rounded = self.exact.rounded
 
     @cached_property
     def listed(self) -> bool:
         """Whether all elements and their bounds are stored: they are few, or few numbers describe them."""
-        if len(self.exact) <= LISTED_ELEMENTS:
+        if len(self.exact) <= self.most:
             return True
         parts = (self.rounded, *(rounded_up(part) for part in self._coefficients))
         return all(description(part.reshape(self.shape)) is not None for part in parts)

@@ -191,6 +191,8 @@ def _main(
         judging += ", mixed=True"
     if laws:
         judging += f", laws=True, weights={case.function.weights!r}"
+        rows = law_calls.due(case, dtype).rows
+        judging += f", rows={rows}" if rows else ""
     if again:
         yield ""
         yield from _further(case, adapter, dtype, further)

@@ -29,10 +29,12 @@ def report(
     laws: bool = False,
     further: Further | None = None,
     weights: Sequence[str] = (),
+    rows: int = 0,
 ) -> int:
     """Print each output's verdict, what came and what is due; with ``laws`` those of the call, too.
 
-    Most laws need ``further`` calls; gradients with respect to ``weights`` are of no row.
+    Most laws need ``further`` calls; gradients with respect to ``weights`` are of no row. Where so many
+    ``rows`` err independently of each other their errors are judged together.
 
     Returns:
         The exit status: 0 if an output is right and none is wrong; what the adapter does not
@@ -60,7 +62,7 @@ def report(
                 got = due.of(got)
             print("  got      " + _text(got))
             print("  expected " + _text(due.sums if isinstance(due, Sketch) else due))
-    demanded = Due(expected, tolerances, dtype, weights)
+    demanded = Due(expected, tolerances, dtype, weights, rows)
     for law, verdict, message in rulings(answer, judged, judge, demanded, lambda: further) if laws else ():
         found.append(verdict)
         print(f"{law}: {verdict}" + (f": {visible(message)}" if message else ""))

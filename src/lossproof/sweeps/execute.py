@@ -5,20 +5,19 @@ A worker that is lost costs its range another try, never the sweep.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from functools import cache
 from multiprocessing import get_context
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import msgspec
 
 from lossproof.adapter import Adapter
-from lossproof.core.install import install
 from lossproof.errors import LossproofError
+from lossproof.isolation.cluster import cluster, one_thread
 from lossproof.isolation.load import load_adapter, runs_apart
 from lossproof.registry.loaded import Loaded
 from lossproof.sweeps.work import Range, Tallies, measure
@@ -79,14 +78,6 @@ def with_adapter(adapter: Adapter) -> Execute[Range]:
     return execute
 
 
-# Each process has one core: frameworks that start a thread per core would get in each other's way.
-_ONE_THREAD = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "TF_NUM_INTRAOP_THREADS")
-
-
-def _begin() -> None:
-    os.environ.update(dict.fromkeys(_ONE_THREAD, "1"))
-
-
 @contextmanager
 def processes(jobs: int) -> Iterator[Execute[Task]]:
     """On so many processes of this machine, which stay from one sweep to the next."""
@@ -96,7 +87,7 @@ def processes(jobs: int) -> Iterator[Execute[Task]]:
         left = dict.fromkeys(tasks, 0)
         while left:
             if not pools:
-                pools.append(ProcessPoolExecutor(jobs, get_context("spawn"), _begin))
+                pools.append(ProcessPoolExecutor(jobs, get_context("spawn"), one_thread))
             try:
                 waiting = {pools[0].submit(perform, task): task for task in left}
                 for future in as_completed(waiting):
@@ -136,47 +127,19 @@ def _tried(left: dict[Task, int]) -> None:
 
 
 @contextmanager
-def cluster(address: str, jobs: int) -> Iterator[Execute[Task]]:
+def on_cluster(address: str, jobs: int) -> Iterator[Execute[Task]]:
     """On a cluster of Dask: one that is there, or with ``local`` one that is made here and ends here.
 
     Raises:
         LossproofError: Dask is not installed, or no scheduler answers at the address.
     """
-    try:
-        import distributed
-    except ImportError as error:
-        raise LossproofError(f"--scheduler needs {error.name}: {install('dask')}") from None
-    dask: Any = distributed  # which is typed in part
-    made: Any = None
-    try:
-        if address == "local":
-            _begin()
-            made = dask.LocalCluster(n_workers=jobs, threads_per_worker=1, dashboard_address=None)
-        client = dask.Client(made or address, timeout="10s", set_as_default=False)
-    except (OSError, TimeoutError, ValueError) as error:
-        if made is not None:
-            made.close()
-        why = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise LossproofError(f"--scheduler {address}: no scheduler answers there: {why}") from None
+    with cluster(address, jobs) as workers:
 
-    def execute(tasks: Iterable[Task]) -> Done:
-        # Dask runs what a lost worker had again on another; results are as good from any.
-        waiting = {client.submit(perform, task, pure=False, retries=0): task for task in tasks}
-        for future in dask.as_completed(list(waiting), loop=client.loop):
-            try:
-                yield waiting[future], tallies(future.result())
-            except LossproofError:
-                raise
-            except Exception as error:  # KilledWorker among them
-                range_ = waiting[future].range
-                raise LossproofError(
-                    f"{range_.subject} {range_.dtype}: the cluster gave it up: {error}"
-                ) from None
-            future.release()
+        def execute(tasks: Iterable[Task]) -> Done:
+            def says(task: Task) -> str:
+                return f"{task.range.subject} {task.range.dtype}"
 
-    try:
+            for task, text in workers.results(perform, tasks, says):
+                yield task, tallies(text)
+
         yield execute
-    finally:
-        client.close()
-        if made is not None:
-            made.close()

@@ -13,7 +13,7 @@ from lossproof.core.files import lock, unwritable
 from lossproof.errors import InputError, LossproofError
 from lossproof.registry.choice import Choice
 from lossproof.registry.loaded import AdapterInfo
-from lossproof.sweeps.execute import Execute, Task, cluster, here, load_once, processes
+from lossproof.sweeps.execute import Execute, Task, here, load_once, on_cluster, processes
 from lossproof.sweeps.inputs import Patterns
 from lossproof.sweeps.report import Sweep, sweep_of
 from lossproof.sweeps.subjects import Subject
@@ -89,7 +89,7 @@ def executor(jobs: int, scheduler: str | None) -> AbstractContextManager[Execute
         LossproofError: there is no such scheduler.
     """
     if scheduler is not None:
-        return cluster(scheduler, jobs)
+        return on_cluster(scheduler, jobs)
     return nullcontext(here) if jobs == 1 else processes(jobs)
 
 

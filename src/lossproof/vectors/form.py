@@ -134,6 +134,8 @@ class Case(Form, frozen=True, kw_only=True):
     thorough: bool
     times: Annotated[int, must("a number from 1 up", ge=1)]
     """How often all its arrays lie one behind the other along the first axis, what is due among them."""
+    distribution: bool = False
+    """Whether its errors are judged together, too (spec/tolerances.md, T-13)."""
     needs: tuple[str, ...]
     inputs: dict[str, Tensor]
     parameters: dict[str, Parameter | None]

@@ -151,7 +151,7 @@ class _Writer:
         cotangent = numpy_cotangent(case, self._dtype)
         return form.Case(
             id=case.id, clause=case.clause, level=case.level, why=case.why, thorough=case.thorough,
-            times=case.times, needs=needs(case, arrays),
+            times=case.times, distribution=case.distribution, needs=needs(case, arrays),
             inputs={name: add(array) for name, array in arrays.items()},
             parameters=dict(self._parameters()),
             cotangent=None if cotangent is None else add(cotangent),

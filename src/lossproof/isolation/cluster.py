@@ -1,0 +1,139 @@
+"""Spread work over a cluster of Dask: one that is there, or one that is made for it on this machine.
+
+Dask does again on another worker what a lost one had; work that has cost several of them their lives, and a
+cluster that is gone, are one message.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any, TypeVar
+
+from lossproof.core.install import install
+from lossproof.errors import LossproofError
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+# Each process has one core: frameworks that start a thread per core would get in each other's way.
+_ONE_THREAD = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "TF_NUM_INTRAOP_THREADS")
+# Pieces that lie ready for each thread of the workers, so that none of them waits.
+_READY = 4
+# How long a scheduler may take to answer, and to have a worker.
+_SECONDS = 10
+
+
+def one_thread() -> None:
+    """Let frameworks that this process, or one that it starts, imports from now on have one thread."""
+    os.environ.update(dict.fromkeys(_ONE_THREAD, "1"))
+
+
+class Cluster:
+    """Workers that do pieces of work; ``cluster`` makes it."""
+
+    def __init__(self, client: Any, dask: Any, address: str) -> None:
+        self._client, self._dask, self._address = client, dask, address
+
+    def results(
+        self, do: Callable[[T], R], pieces: Iterable[T], says: Callable[[T], str]
+    ) -> Iterator[tuple[T, R]]:
+        """What ``do`` gives for each piece, whichever comes first; ``says`` names a piece in words.
+
+        Raises:
+            LossproofError: a piece was given up, or the cluster is gone.
+        """
+        left, waiting = iter(pieces), {}
+        done = self._dask.as_completed(loop=self._client.loop)
+
+        def fill() -> None:
+            """Hand out pieces until there are enough; all of them might not fit into memory."""
+            room = _READY * max(1, sum(self._client.nthreads().values())) - len(waiting)
+            for _, piece in zip(range(room), left):
+                future = self._client.submit(do, piece, pure=False, retries=0)
+                waiting[future] = piece
+                done.add(future)
+
+        try:
+            fill()
+            for future in done:
+                piece = waiting.pop(future)
+                try:
+                    result = future.result()
+                except LossproofError:
+                    raise
+                except (Exception, asyncio.CancelledError) as error:  # KilledWorker among them
+                    why = str(error).splitlines()[0] if str(error) else type(error).__name__
+                    raise LossproofError(f"{says(piece)}: the cluster gave it up: {why}") from None
+                future.release()
+                yield piece, result
+                fill()
+        except (OSError, TimeoutError) as error:
+            raise LossproofError(f"--scheduler {self._address}: the scheduler is gone: {error}") from None
+        finally:
+            with suppress(Exception):
+                self._client.cancel(list(waiting), force=True)
+
+    def in_order(self, do: Callable[[T], R], pieces: Iterable[T], says: Callable[[T], str]) -> Iterator[R]:
+        """The same in the order of the pieces."""
+        early: dict[int, R] = {}
+        due = 0
+        for (number, _), result in self.results(
+            _Numbered(do), enumerate(pieces), lambda numbered: says(numbered[1])
+        ):
+            early[number] = result
+            while due in early:
+                yield early.pop(due)
+                due += 1
+
+
+class _Numbered:
+    """A function of pieces, of pieces with a number."""
+
+    def __init__(self, do: Callable[[Any], Any]) -> None:
+        self.do = do
+
+    def __call__(self, numbered: tuple[int, Any]) -> Any:
+        return self.do(numbered[1])
+
+
+@contextmanager
+def cluster(address: str, jobs: int) -> Iterator[Cluster]:
+    """A cluster that is there, or with ``local`` one of so many processes, which ends here.
+
+    Raises:
+        LossproofError: Dask is not installed, or no scheduler with a worker answers at the address.
+    """
+    try:
+        import distributed
+    except ImportError as error:
+        raise LossproofError(f"--scheduler needs {error.name}: {install('dask')}") from None
+    dask: Any = distributed  # which is typed in part
+    made: Any = None
+    client: Any = None
+    try:
+        if address == "local":
+            one_thread()
+            made = dask.LocalCluster(n_workers=jobs, threads_per_worker=1, dashboard_address=None)
+        client = dask.Client(made or address, timeout=f"{_SECONDS}s", set_as_default=False)
+    except (OSError, TimeoutError, ValueError) as error:
+        if made is not None:
+            made.close()
+        why = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise LossproofError(f"--scheduler {address}: no scheduler answers there: {why}") from None
+    try:
+        try:
+            client.wait_for_workers(1, timeout=_SECONDS)
+        except TimeoutError:
+            raise LossproofError(
+                f"--scheduler {address}: it has no worker; dask worker {address} starts one"
+            ) from None
+        yield Cluster(client, dask, address)
+    finally:
+        # Of a scheduler that is gone there is nothing to close.
+        with suppress(OSError, TimeoutError):
+            client.close()
+        if made is not None:
+            made.close()
