@@ -18,7 +18,11 @@ DESCRIPTION = (
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "results", nargs="+", type=path, metavar="FILE", help="results, timings and sweeps, or folders of them"
+        "results",
+        nargs="+",
+        type=path,
+        metavar="FILE",
+        help="results, timings and sweeps, or folders of them",
     )
     parser.add_argument("--out", "-o", type=path, required=True, metavar="DIR", help="where the site goes")
     parser.add_argument("--title", default="lossproof", help="the title of its pages")
