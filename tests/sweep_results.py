@@ -201,8 +201,8 @@ def _exceeded(found: Sequence[Sweep]) -> Iterator[str]:
     yield (
         "`binary_cross_entropy` is a documented choice in PyTorch (CH-1, a logarithm clamped at −100), whose "
         "values and slopes are another definition's next to 0 and 1. Nowhere: "
-        f"{', '.join(_without_exceeding(found))}. Every range below is an error or a choice of its backend (the "
-        "last table says which), so that no bound had to be corrected."
+        f"{', '.join(_without_exceeding(found))}. Every range below is an error or a choice of its backend "
+        "(the last table says which), so that no bound had to be corrected."
     )
     yield ""
     yield "| backend | dtype | function | output | inputs | from | to | up to, in ULP |"
