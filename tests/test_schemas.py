@@ -53,7 +53,8 @@ SWEEPS = {
     "sweeps": [
         {
             "adapter": {"name": "a", "backend": "a", "version": "1", "device": "cpu"},
-            **dict.fromkeys(("subject", "function", "about", "dtype"), "x"), "method": "every input",
+            **dict.fromkeys(("subject", "function", "about"), "x"), "dtype": "float32",
+            "method": "every input",
             "outputs": [
                 {
                     "output": "value", "inputs": 2, "measured": 2, "histogram": [1, 1],
