@@ -184,7 +184,7 @@ def test_a_scheduler_without_a_worker_is_one_line(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     distributed: Any = pytest.importorskip("distributed")
-    monkeypatch.setattr(clusters, "_SECONDS", 2)
+    monkeypatch.setattr(clusters, "_SECONDS_TO_WORK", 2)
     with distributed.LocalCluster(n_workers=0, dashboard_address=None, processes=False) as made:
         assert main(["run", "-a", "numpy", *CASES, "--scheduler", made.scheduler_address]) == 2
     assert "it has no worker; dask worker" in capsys.readouterr().err

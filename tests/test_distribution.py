@@ -275,7 +275,8 @@ def test_the_oracle_refuses_inputs_that_show_nothing(tmp_path: Path) -> None:
     assert not certify_case(fine).vacuous
     for function, clause, given, said in (
         # Just below 1 there is nothing in float16 to round to but 1.
-        ("sigmoid", "SG-1", "logits: {random: normal, shape: [128], seed: 1, shift: 9, scale: 0.125, bits: 11}",
+        ("sigmoid", "SG-1", "logits: {random: normal, shape: [128], seed: 1, shift: 9, scale: 0.125, "
+         "bits: 11}",
          "value: what is right is too large as a whole"),
         # Squares of few bits are exact in float32.
         ("l2_loss", "L2-1", "prediction: {random: normal, shape: [128], seed: 1}, "

@@ -23,8 +23,8 @@ R = TypeVar("R")
 _ONE_THREAD = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "TF_NUM_INTRAOP_THREADS")
 # Pieces that lie ready for each thread of the workers, so that none of them waits.
 _READY = 2
-# How long a scheduler may take to answer, and to have a worker.
-_SECONDS = 10
+# How long a scheduler may take to answer, and to have a worker: those that died are being started again.
+_SECONDS, _SECONDS_TO_WORK = 10, 60
 
 
 def one_thread() -> None:
@@ -139,7 +139,7 @@ def cluster(address: str, jobs: int) -> Iterator[Cluster]:
         raise LossproofError(f"--scheduler {address}: no scheduler answers there: {why}") from None
     try:
         try:
-            client.wait_for_workers(1, timeout=_SECONDS)
+            client.wait_for_workers(1, timeout=_SECONDS_TO_WORK)
         except TimeoutError:
             raise LossproofError(
                 f"--scheduler {address}: it has no worker; dask worker {address} starts one"
