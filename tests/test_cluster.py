@@ -136,8 +136,9 @@ def test_rounds_of_a_search_are_those_of_one_process(tmp_path: Path) -> None:
     here: Any = Here()
     wanted = Wanted(str(file), "", None, False, 60.0, loaded.info)
     found = next(search_on(here, wanted, spread, 60, 60.0))
-    assert (found.signature, found.message) == (first.signature, first.message)
-    assert spread.statistics.cases == alone.statistics.cases > 0
+    # How far it is shrunk is a matter of time.
+    assert found.signature == first.signature
+    assert spread.statistics.cases > 0 and spread.known == alone.known
 
 
 def test_a_search_on_a_cluster_finds_what_is_wrong(
@@ -162,9 +163,10 @@ SUBCOMMANDS = [["run", "-a", "numpy", "sigmoid/ordinary"], ["fuzz", "-a", "numpy
 
 @pytest.mark.parametrize("arguments", SUBCOMMANDS, ids=lambda arguments: arguments[0])
 def test_a_scheduler_that_is_not_there_is_one_line(
-    arguments: list[str], capsys: pytest.CaptureFixture[str]
+    arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pytest.importorskip("distributed")
+    monkeypatch.setattr(clusters, "_SECONDS", 1)
     for address in ("tcp://127.0.0.1:9", "nonsense://x"):
         assert main([*arguments, "--scheduler", address]) == 2
         assert f"--scheduler {address}: no scheduler answers there" in capsys.readouterr().err
