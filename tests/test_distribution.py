@@ -59,7 +59,8 @@ def missed(adapter: Adapter, function: str) -> set[str]:
     """The dtypes in which it breaks the law; whatever else it breaks is an error of this test."""
     found = judged(adapter, function)
     for place, verdicts in found.items():
-        wrong = {output for output, verdict in verdicts.items() if verdict is not Verdict.PASS} - {LAW}
+        wrong = {output for output, verdict in verdicts.items() if verdict is not Verdict.PASS}
+        wrong = {output for output in wrong if not output.startswith("law.")}
         # A slope that cancels to next to nothing, which has hardly a bound.
         assert wrong <= ({"gradients.logits"} if function == "log_softmax" else set()), (place, verdicts)
     return {dtype for (_, dtype), verdicts in found.items() if verdicts[LAW] is Verdict.BELOW}
@@ -121,7 +122,7 @@ def _back(exact: Any, dtype: Any, beyond: Callable[[Any, Any], Any], end: float)
     near = exact.astype(dtype)
     if dtype == np.float64:
         row = exact.size // (exact.shape or (1,))[0]
-        moved = (np.arange(exact.size) // row % 2 == 1).reshape(exact.shape)
+        moved = (np.arange(exact.size) // row % 2 == 1).reshape(exact.shape) & (exact != 0)
     else:
         moved = beyond(near.astype(float), exact)
     return np.where(moved, np.nextafter(near, dtype.type(end)), near)
@@ -273,8 +274,9 @@ def test_the_oracle_refuses_inputs_that_show_nothing(tmp_path: Path) -> None:
     (fine,) = load_file(path)
     assert not certify_case(fine).vacuous
     for function, clause, given, said in (
-        # Just below 1 there is nothing to round to but 1.
-        ("sigmoid", "SG-1", "logits: {random: normal, shape: [128], seed: 1, shift: 12, scale: 1}",
+        # Just below 1 there is nothing in float16 to round to but 1.
+        ("sigmoid", "SG-1", "logits: {random: normal, shape: [128], seed: 1, shift: 9, scale: 0.125, "
+         "bits: 11}",
          "value: what is right is too large as a whole"),
         # Squares of few bits are exact in float32.
         ("l2_loss", "L2-1", "prediction: {random: normal, shape: [128], seed: 1}, "
@@ -284,6 +286,8 @@ def test_the_oracle_refuses_inputs_that_show_nothing(tmp_path: Path) -> None:
             function == "l2_loss"
         )
         changed = text.replace("softmax", function).replace("SM-1", clause)
+        if function == "sigmoid":
+            changed = changed.replace("[float32, bfloat16]", "[float16]")
         path.write_text(re.sub(" *inputs: .*\n", inputs, changed), encoding="utf-8")
         (case,) = load_file(path)
         assert any(said in problem for problem in certify_case(case).vacuous)

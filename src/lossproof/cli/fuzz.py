@@ -8,7 +8,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lossproof.adapter import ALL_DTYPES
-from lossproof.cli.arguments import add_adapter, add_dtypes, add_functions, add_isolation, path, seconds, seed
+from lossproof.cli.arguments import (
+    add_adapter,
+    add_dtypes,
+    add_functions,
+    add_isolation,
+    add_scheduler,
+    path,
+    processes,
+    seconds,
+    seed,
+)
 from lossproof.cli.output import say
 from lossproof.core.functions import FUNCTIONS
 from lossproof.core.install import install
@@ -16,6 +26,9 @@ from lossproof.core.text import display, require
 from lossproof.errors import LossproofError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from lossproof.fuzz.search import Finding, Search
     from lossproof.registry.loaded import Loaded
 
 DESCRIPTION = (
@@ -35,6 +48,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--seconds", "-s", type=seconds, default=60.0, metavar="S", help="how long to search (default: 60)"
     )
     add_isolation(parser, "every one", None, "60, or a quarter of --seconds if that is less")
+    parser.add_argument(
+        "--jobs", "-j", type=processes, default=1, metavar="N",
+        help="processes that --scheduler local starts (default: 1)",
+    )  # fmt: skip
+    add_scheduler(parser, "seeds")
     parser.add_argument("--seed", type=seed, default=0, metavar="N", help="first seed (default: 0)")
     parser.add_argument(
         "--out", "-o", type=path, default=Path("lossproof-fuzz"), metavar="DIR",
@@ -56,6 +74,8 @@ def main(options: argparse.Namespace) -> int:
     from lossproof.oracle.balls import require_flint
 
     require_flint()
+    if options.jobs > 1 and options.scheduler is None:
+        raise LossproofError("--jobs are of --scheduler local")
     try:
         import hypothesis  # noqa: F401
     except ImportError as error:
@@ -70,13 +90,13 @@ def main(options: argparse.Namespace) -> int:
     if loaded.adapter is None:
         raise LossproofError(f"adapter {options.adapter!r} cannot run: {loaded.info.skipped}")
     try:
-        return _search(options, loaded)
+        return _search(options, loaded, timeout)
     finally:
         if isinstance(loaded.adapter, RemoteAdapter):
             loaded.adapter.close()
 
 
-def _search(options: argparse.Namespace, loaded: Loaded) -> int:
+def _search(options: argparse.Namespace, loaded: Loaded, timeout: float) -> int:
     from lossproof.cli.terminal import progress
     from lossproof.fuzz.search import Search
     from lossproof.fuzz.store import write_case
@@ -94,7 +114,7 @@ def _search(options: argparse.Namespace, loaded: Loaded) -> int:
         )
         if not search.functions or not search.dtypes:
             raise LossproofError(f"{loaded.info.name} has nothing of what --function and --dtype name")
-        for finding in search.run(options.seconds):
+        for finding in _findings(options, search, loaded, timeout):
             path = write_case(finding, options.out)
             signature = finding.signature
             known_as = f" [recorded: {finding.deviation}]" if finding.deviation else ""
@@ -110,3 +130,25 @@ def _search(options: argparse.Namespace, loaded: Loaded) -> int:
         f"{new} new findings, {recorded} under clauses with recorded deviations"
     )
     return 1 if new else 0
+
+
+def _findings(
+    options: argparse.Namespace, search: Search, loaded: Loaded, timeout: float
+) -> Iterator[Finding]:
+    """What is found here, or on a cluster."""
+    if options.scheduler is None:
+        yield from search.run(options.seconds)
+        return
+    from lossproof.fuzz.spread import search_on
+    from lossproof.isolation.cluster import cluster
+    from lossproof.isolation.load import CASE_TIMEOUT
+    from lossproof.isolation.pieces import Wanted
+    from lossproof.isolation.remote import RemoteAdapter
+
+    if isinstance(loaded.adapter, RemoteAdapter):
+        loaded.adapter.close()  # each worker has its own
+    wanted = Wanted(
+        options.adapter, "", None, options.isolate is not False, max(timeout, CASE_TIMEOUT), loaded.info
+    )
+    with cluster(options.scheduler, options.jobs) as workers:
+        yield from search_on(workers, wanted, search, options.seconds, timeout, search.progress)

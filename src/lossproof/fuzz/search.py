@@ -125,17 +125,23 @@ class Search:
     def run(self, seconds: float) -> Iterator[Finding]:
         """Search for so many seconds, yielding every finding when it has been shrunk."""
         start = time.perf_counter()
-        self._end = start + seconds
         turn = 0
-        while time.perf_counter() < self._end and self.functions and self.dtypes:
-            function = self.functions[turn % len(self.functions)]
-            self._pursued, self._best, self._stop_at = None, None, self._end
-            self._round(function, self.seed + turn)
+        while time.perf_counter() < start + seconds and self.functions and self.dtypes:
+            found = self.round(turn, start + seconds)
             turn += 1
             self.statistics.seconds = time.perf_counter() - start
-            if self._best is not None:
-                self.known.add(self._best.signature)
-                yield self._best
+            if found is not None:
+                yield found
+
+    def round(self, turn: int, end: float) -> Finding | None:
+        """Search one function with one seed, until ``end`` at most; what is found then, shrunk."""
+        self._end = end
+        self._pursued, self._best, self._stop_at = None, None, end
+        self._round(self.functions[turn % len(self.functions)], self.seed + turn)
+        found: Finding | None = self._best
+        if found is not None:
+            self.known.add(found.signature)
+        return found
 
     def _round(self, function: Function, number: int) -> None:
         # A function without floating-point arrays is drawn in the dtypes of label maps.

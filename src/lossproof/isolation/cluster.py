@@ -10,6 +10,8 @@ import asyncio
 import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from itertools import islice
+from threading import Lock
 from typing import Any, TypeVar
 
 from lossproof.core.install import install
@@ -21,9 +23,9 @@ R = TypeVar("R")
 # Each process has one core: frameworks that start a thread per core would get in each other's way.
 _ONE_THREAD = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "TF_NUM_INTRAOP_THREADS")
 # Pieces that lie ready for each thread of the workers, so that none of them waits.
-_READY = 4
-# How long a scheduler may take to answer, and to have a worker.
-_SECONDS = 10
+_READY = 2
+# How long a scheduler may take to answer, and to have a worker: those that died are being started again.
+_SECONDS, _SECONDS_TO_WORK = 10, 60
 
 
 def one_thread() -> None:
@@ -51,8 +53,8 @@ class Cluster:
         def fill() -> None:
             """Hand out pieces until there are enough; all of them might not fit into memory."""
             room = _READY * max(1, sum(self._client.nthreads().values())) - len(waiting)
-            for _, piece in zip(range(room), left):
-                future = self._client.submit(do, piece, pure=False, retries=0)
+            for piece in islice(left, max(0, room)):
+                future = self._client.submit(_Alone(do), piece, pure=False, retries=0)
                 waiting[future] = piece
                 done.add(future)
 
@@ -87,6 +89,19 @@ class Cluster:
             while due in early:
                 yield early.pop(due)
                 due += 1
+
+
+class _Alone:
+    """A function that has its process for itself: adapters, and settings of frameworks, are the process's."""
+
+    lock = Lock()
+
+    def __init__(self, do: Callable[[Any], Any]) -> None:
+        self.do = do
+
+    def __call__(self, piece: Any) -> Any:
+        with self.lock:
+            return self.do(piece)
 
 
 class _Numbered:
@@ -125,7 +140,7 @@ def cluster(address: str, jobs: int) -> Iterator[Cluster]:
         raise LossproofError(f"--scheduler {address}: no scheduler answers there: {why}") from None
     try:
         try:
-            client.wait_for_workers(1, timeout=_SECONDS)
+            client.wait_for_workers(1, timeout=_SECONDS_TO_WORK)
         except TimeoutError:
             raise LossproofError(
                 f"--scheduler {address}: it has no worker; dask worker {address} starts one"
