@@ -13,6 +13,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("results",),
     ("oracle",),
     ("repro", "bench", "fuzz", "vectors", "sweeps"),
+    ("mistakes",),
     ("site",),
     ("session",),
     ("checking", "completeness", "running", "pytest_plugin"),
