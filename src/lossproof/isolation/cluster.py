@@ -47,7 +47,8 @@ class Cluster:
         Raises:
             LossproofError: a piece was given up, or the cluster is gone.
         """
-        left, waiting = iter(pieces), {}
+        left = iter(pieces)
+        waiting: dict[Any, T] = {}
         done = self._dask.as_completed(loop=self._client.loop)
 
         def fill() -> None:
