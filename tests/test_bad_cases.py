@@ -349,7 +349,8 @@ def test_bad_values_are_refused_or_run(name: str) -> None:
 
 # What has to be refused, not only survived: where, what stands there instead, and what is said of it.
 REFUSED = [
-    ("listed", "thorough: false\n    why", "thorough: 1\n    why", "thorough"),
+    ("listed", "thorough: false\n    distribution", "thorough: 1\n    distribution", "thorough"),
+    ("listed", "distribution: false", "distribution: 1", "distribution"),
     ("listed", "      value: {u: [[1, 2], [3, 4]], a: 0.5, eta: 8}\n", "", "no tolerance is given for value"),
     ("listed", "{u: [[1, 2], [3, 4]]", "{u: " + "9" * 390, "u must be a number"),
     ("listed", "a: 0.5, eta", "a: .inf, eta", "finite numbers from 0 up"),
