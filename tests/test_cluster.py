@@ -13,6 +13,7 @@ import pytest
 from lossproof import LossproofError
 from lossproof.cli.main import main
 from lossproof.core.functions import FUNCTIONS
+from lossproof.core.install import install
 from lossproof.fuzz.search import Search
 from lossproof.fuzz.spread import search_on
 from lossproof.isolation import cluster as clusters
@@ -179,7 +180,7 @@ def test_without_dask_it_says_what_to_install(
     monkeypatch.setitem(sys.modules, "distributed", None)
     assert main([*arguments, "--scheduler", "local"]) == 2
     (line,) = capsys.readouterr().err.strip().splitlines()
-    assert "pip install 'lossproof[dask]'" in line
+    assert install("dask") in line
 
 
 def test_a_scheduler_without_a_worker_is_one_line(
