@@ -209,14 +209,16 @@ def pages(site: Path) -> list[Path]:
 # -- without a browser -------------------------------------------------------------------------
 
 
-# Attributes of elements; in text quotes are escaped. HTMLParser takes minutes for a site.
+# HTMLParser takes minutes for a site; in text, and in values, angles and quotes are escaped.
+_ELEMENT = re.compile(r"<[a-zA-Z][^>]*>")
 _ATTRIBUTE = re.compile(r"""\s(href|src|id)=(?:"([^"]*)"|([^\s"'>]+))""")
 
 
 def _named(page: Path) -> tuple[set[str], set[str]]:
     """The links of a page, and its elements' ids, of which no two are equal."""
     links, ids = set(), []
-    for name, quoted, bare in _ATTRIBUTE.findall(page.read_text(encoding="utf-8")):
+    elements = " ".join(_ELEMENT.findall(page.read_text(encoding="utf-8")))
+    for name, quoted, bare in _ATTRIBUTE.findall(elements):
         value = unescape(quoted or bare)
         if name == "id":
             ids.append(value)
