@@ -209,20 +209,20 @@ def pages(site: Path) -> list[Path]:
 # -- without a browser -------------------------------------------------------------------------
 
 
-# HTMLParser takes minutes for a site; in text, and in values, angles and quotes are escaped.
+# HTMLParser takes minutes for a site. In text and in values angles and quotes are escaped.
 _ELEMENT = re.compile(r"<[a-zA-Z][^>]*>")
-_ATTRIBUTE = re.compile(r"""\s(href|src|id)=(?:"([^"]*)"|([^\s"'>]+))""")
+_ATTRIBUTE = re.compile(r"""\s([\w:-]+)=(?:"([^"]*)"|'([^']*)'|([^\s"'>]+))""")
 
 
 def _named(page: Path) -> tuple[set[str], set[str]]:
     """The links of a page, and its elements' ids, of which no two are equal."""
     links, ids = set(), []
     elements = " ".join(_ELEMENT.findall(page.read_text(encoding="utf-8")))
-    for name, quoted, bare in _ATTRIBUTE.findall(elements):
-        value = unescape(quoted or bare)
+    for name, *values in _ATTRIBUTE.findall(elements):
+        value = unescape("".join(values))
         if name == "id":
             ids.append(value)
-        elif value:
+        elif name in ("href", "src") and value:
             links.add(value)
     twice = [name for name in set(ids) if ids.count(name) > 1] if len(ids) > len(set(ids)) else []
     assert not twice, f"{page.name}: several elements have the id {twice[0]}"
