@@ -56,9 +56,9 @@ COVERED = {
     "torch": ("turn", "2"),
     "tensorflow": ("first", "7"),
     "keras": ("first", "7"),
-    "jax": ("all", "151"),
-    "optax": ("all", "113"),
-    "tensorflow-xla": ("all", "199"),
+    "jax": ("all", "113"),
+    "optax": ("all", "59"),
+    "tensorflow-xla": ("all", "113"),
 }
 INSTALLED = [name for name in COVERED if importlib.util.find_spec(BUILTIN[name].requires)]
 # Of all scripts; forms that no pair has would go unnoticed. NumPy's functions are lossproof's own, and of
