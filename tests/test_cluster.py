@@ -20,6 +20,7 @@ from lossproof.isolation import cluster as clusters
 from lossproof.isolation.cluster import Cluster
 from lossproof.isolation.load import load_adapter
 from lossproof.isolation.pieces import Wanted
+from tests.dying import dying
 
 CASES = ["sigmoid/ordinary", "log_sigmoid/ordinary", "softmax/ordinary"]
 
@@ -42,31 +43,6 @@ def test_a_run_on_a_cluster_gives_the_same_bytes(address: str, tmp_path: Path) -
     for file, where in zip(files, ([], ["--scheduler", address]), strict=True):
         assert main(["run", "-a", "numpy", *CASES, "-q", "--json", str(file), *where]) == 0
     assert files[0].read_bytes() == files[1].read_bytes()
-
-
-DYING = """
-import os, signal
-from pathlib import Path
-from lossproof.adapters.numpy import NumpyAdapter
-
-class Dying(NumpyAdapter):
-    name = "numpy"
-
-    def sigmoid(self, logits):
-        marks = Path({marks!r})
-        if len(list(marks.iterdir())) < {times}:
-            (marks / str(os.getpid())).touch()
-            os.kill(os.getpid(), signal.SIGKILL)
-        return super().sigmoid(logits)
-"""
-
-
-def dying(tmp_path: Path, times: int) -> str:
-    """The NumPy adapter, which kills so many of the processes that it runs in."""
-    marks, adapter = tmp_path / "marks", tmp_path / "dying.py"
-    marks.mkdir()
-    adapter.write_text(DYING.format(marks=str(marks), times=times), encoding="utf-8")
-    return str(adapter)
 
 
 @pytest.mark.skipif(os.name == "nt", reason="no SIGKILL")
@@ -98,14 +74,14 @@ def test_a_case_that_kills_each_worker_is_one_line_and_what_was_done_is_kept(
 class Here:
     """A cluster of this process, which does later pieces first."""
 
-    def results(self, do: Any, pieces: Iterable[Any], says: Any) -> Iterator[tuple[Any, Any]]:
+    def _numbered(self, do: Any, pieces: Iterable[Any], says: Any) -> Iterator[tuple[int, Any, Any]]:
         some: list[Any] = []
-        for piece in pieces:
-            some.append(piece)
+        for number, piece in enumerate(pieces):
+            some.append((number, piece))
             if len(some) == 3:
-                yield from ((one, do(one)) for one in reversed(some))
+                yield from ((one, what, do(what)) for one, what in reversed(some))
                 some = []
-        yield from ((one, do(one)) for one in reversed(some))
+        yield from ((one, what, do(what)) for one, what in reversed(some))
 
     in_order = Cluster.in_order
 

@@ -40,6 +40,7 @@ from lossproof.sweeps.subjects import SUBJECTS, Domain, choose
 from lossproof.sweeps.tally import Ranges, Steps, Tally, moments
 from lossproof.sweeps.work import Range, empty, measure, merge
 from tests import sweep_results
+from tests.dying import dying
 
 Array = npt.NDArray[Any]
 HALVES = ("float16", "bfloat16")
@@ -602,31 +603,6 @@ def test_processes_give_the_same_bytes(tmp_path: Path) -> None:
     assert files[0].read_bytes() == files[1].read_bytes()
 
 
-DYING = """
-import os, signal
-from pathlib import Path
-from lossproof.adapters.numpy import NumpyAdapter
-
-class Dying(NumpyAdapter):
-    name = "numpy"
-
-    def sigmoid(self, logits):
-        marks = Path({marks!r})
-        if len(list(marks.iterdir())) < {times}:
-            (marks / str(os.getpid())).touch()
-            os.kill(os.getpid(), signal.SIGKILL)
-        return super().sigmoid(logits)
-"""
-
-
-def dying(tmp_path: Path, times: int) -> Path:
-    """The NumPy adapter, of which so many processes are killed in the middle of their work."""
-    marks, adapter = tmp_path / "marks", tmp_path / "dying.py"
-    marks.mkdir()
-    adapter.write_text(DYING.format(marks=str(marks), times=times), encoding="utf-8")
-    return adapter
-
-
 @pytest.mark.skipif(os.name == "nt", reason="no SIGKILL")
 @pytest.mark.parametrize("scheduler", [None, "local"])
 def test_ranges_of_lost_workers_run_again(
@@ -636,7 +612,7 @@ def test_ranges_of_lost_workers_run_again(
         pytest.importorskip("distributed")
     files = [tmp_path / "here.json", tmp_path / "spread.json"]
     where = ["--scheduler", scheduler] if scheduler else []
-    adapter = [str(dying(tmp_path, 1)), "--no-isolate", "--jobs", "2", *where]
+    adapter = [dying(tmp_path, 1), "--no-isolate", "--jobs", "2", *where]
     for choice, file in zip((["numpy"], adapter), files, strict=True):
         assert main(["sweep", "-f", "sigmoid", "-d", "float16", "-o", str(file), "-a", *choice]) == 0
     here, spread = (json.loads(file.read_text(encoding="utf-8"))["sweeps"] for file in files)
@@ -646,7 +622,7 @@ def test_ranges_of_lost_workers_run_again(
 
 @pytest.mark.skipif(os.name == "nt", reason="no SIGKILL")
 def test_a_worker_that_always_dies_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    adapter = str(dying(tmp_path, 1000))
+    adapter = dying(tmp_path, 1000)
     assert (
         main(["sweep", "-a", adapter, "--no-isolate", "-f", "sigmoid", "-d", "float16", "--jobs", "2"]) == 2
     )

@@ -23,6 +23,7 @@ from lossproof.errors import LossproofError, Unsupported
 from lossproof.isolation.load import load_adapter
 from lossproof.mistakes import Checked, CheckFailure, describe, left_out
 from lossproof.registry.deviations import Deviations
+from lossproof.registry.loaded import Loaded
 from lossproof.registry.modes import class_under, lacking
 
 # What frameworks and authors call the parameters of the specification.
@@ -151,8 +152,11 @@ class _Plain:
 
     def __init__(self, framework: str) -> None:
         self.framework = framework
+
+    @functools.cached_property
+    def loaded(self) -> Loaded | None:
         # NumPy has none of its own, and is right.
-        self.loaded = None if framework == "numpy" else load_adapter(framework)
+        return None if self.framework == "numpy" else load_adapter(self.framework)
 
     def fails(self, case: Case, record: Record) -> bool:
         if self.loaded is None or self.loaded.adapter is None:
@@ -261,7 +265,6 @@ def _under(adapter: Adapter, framework: str, mode: str, gradient: Callable[..., 
 def _accepted(function: Callable[..., Any], definition: Function) -> set[str]:
     """The parameters that the function takes."""
     names = {parameter.name for parameter in definition.parameters}
-    names -= _fixed(function, definition).keys()
     # An object of nn.Module takes whatever its forward does.
     called = getattr(function, "forward", function)
     try:

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from lossproof.bench.compare import compare, copy_share
-from lossproof.bench.ranking import ranking
+from lossproof.bench.ranking import Place, ranking
 from lossproof.bench.timings import Benchmark, Timings
 from lossproof.cli.terminal import show_table
 from lossproof.core.escape import visible
@@ -48,19 +48,15 @@ def show(console: Console, timings: Timings) -> None:
 def _ranked(rows: Sequence[Benchmark]) -> str:
     """The backends from the fastest on, each with its time over the fastest's."""
     fastest, *others = ranking(rows)
-    texts = [
-        f"{place.row.extra_info.adapter} {place.ratio.text()}"
-        + (
-            " (wrong)"
-            if place.wrong
-            else ""
-            if place.shown or place.ratio.high < 1
-            else " (no difference shown)"
-        )
-        for place in others
-    ]
+    texts = [f"{place.row.extra_info.adapter} {place.ratio.text()}{_remark(place)}" for place in others]
     none = "none is right; " if fastest.wrong else ""
     return f"{none}{fastest.row.extra_info.adapter} is fastest; {', '.join(texts)} times as long"
+
+
+def _remark(place: Place) -> str:
+    if place.wrong:
+        return " (wrong)"
+    return "" if place.shown or place.ratio.high < 1 else " (no difference shown)"
 
 
 def show_comparison(console: Console, old: Timings, new: Timings) -> int:

@@ -120,8 +120,8 @@ def _of(
     """One adapter, dtype by dtype, with a table of each."""
     from lossproof.cli.sweep_view import show
     from lossproof.cli.terminal import console, progress
+    from lossproof.isolation.load import load_once
     from lossproof.sweeps import search
-    from lossproof.sweeps.execute import load_once
     from lossproof.sweeps.session import adapter_info, swept
     from lossproof.sweeps.subjects import SUBJECTS, SWEPT_DTYPES
 

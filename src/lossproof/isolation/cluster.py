@@ -47,49 +47,52 @@ class Cluster:
         Raises:
             LossproofError: a piece was given up, or the cluster is gone.
         """
-        left = iter(pieces)
-        waiting: dict[Any, T] = {}
+        return ((piece, result) for _, piece, result in self._numbered(do, pieces, says))
+
+    def in_order(self, do: Callable[[T], R], pieces: Iterable[T], says: Callable[[T], str]) -> Iterator[R]:
+        """The same in the order of the pieces."""
+        early: dict[int, R] = {}
+        due = 0
+        for number, _, result in self._numbered(do, pieces, says):
+            early[number] = result
+            while due in early:
+                yield early.pop(due)
+                due += 1
+
+    def _numbered(
+        self, do: Callable[[T], R], pieces: Iterable[T], says: Callable[[T], str]
+    ) -> Iterator[tuple[int, T, R]]:
+        left = enumerate(pieces)
+        waiting: dict[Any, tuple[int, T]] = {}
         done = self._dask.as_completed(loop=self._client.loop)
 
         def fill() -> None:
             """Hand out pieces until there are enough; all of them might not fit into memory."""
             room = _READY * max(1, sum(self._client.nthreads().values())) - len(waiting)
-            for piece in islice(left, max(0, room)):
+            for number, piece in islice(left, max(0, room)):
                 future = self._client.submit(_Alone(do), piece, pure=False, retries=0)
-                waiting[future] = piece
+                waiting[future] = number, piece
                 done.add(future)
 
         try:
             fill()
             for future in done:
-                piece = waiting.pop(future)
+                number, piece = waiting.pop(future)
                 try:
                     result = future.result()
                 except LossproofError:
                     raise
                 except (Exception, asyncio.CancelledError) as error:  # KilledWorker among them
-                    why = str(error).splitlines()[0] if str(error) else type(error).__name__
+                    why = _first_line(error)
                     raise LossproofError(f"{says(piece)}: the cluster gave it up: {why}") from None
                 future.release()
-                yield piece, result
+                yield number, piece, result
                 fill()
         except (OSError, TimeoutError) as error:
             raise LossproofError(f"--scheduler {self._address}: the scheduler is gone: {error}") from None
         finally:
             with suppress(Exception):
                 self._client.cancel(list(waiting), force=True)
-
-    def in_order(self, do: Callable[[T], R], pieces: Iterable[T], says: Callable[[T], str]) -> Iterator[R]:
-        """The same in the order of the pieces."""
-        early: dict[int, R] = {}
-        due = 0
-        for (number, _), result in self.results(
-            _Numbered(do), enumerate(pieces), lambda numbered: says(numbered[1])
-        ):
-            early[number] = result
-            while due in early:
-                yield early.pop(due)
-                due += 1
 
 
 class _Alone:
@@ -105,14 +108,8 @@ class _Alone:
             return self.do(piece)
 
 
-class _Numbered:
-    """A function of pieces, of pieces with a number."""
-
-    def __init__(self, do: Callable[[Any], Any]) -> None:
-        self.do = do
-
-    def __call__(self, numbered: tuple[int, Any]) -> Any:
-        return self.do(numbered[1])
+def _first_line(error: BaseException) -> str:
+    return str(error).splitlines()[0] if str(error) else type(error).__name__
 
 
 @contextmanager
@@ -137,8 +134,9 @@ def cluster(address: str, jobs: int) -> Iterator[Cluster]:
     except (OSError, TimeoutError, ValueError) as error:
         if made is not None:
             made.close()
-        why = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise LossproofError(f"--scheduler {address}: no scheduler answers there: {why}") from None
+        raise LossproofError(
+            f"--scheduler {address}: no scheduler answers there: {_first_line(error)}"
+        ) from None
     try:
         try:
             client.wait_for_workers(1, timeout=_SECONDS_TO_WORK)

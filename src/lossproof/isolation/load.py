@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from functools import cache
 from pathlib import Path
 
 from lossproof.adapter import Adapter
@@ -70,6 +71,15 @@ def load_adapter(
         ranks = ranks_of(split(reference)[1])
         return _remote(RemoteAdapter(serving(reference, python), timeout, reference, ranks=ranks), [])
     return find_adapter(reference)
+
+
+@cache
+def load_once(
+    reference: str, python: str | None, isolate: bool | None, timeout: float, mode: str = ""
+) -> Loaded:
+    """The adapter, once per process, in one of its own where it runs apart."""
+    apart = runs_apart(reference, isolate)
+    return load_adapter(reference, mode=mode, isolate=apart, python=python, timeout=timeout)
 
 
 def runs_apart(reference: str, isolate: bool | None) -> bool:

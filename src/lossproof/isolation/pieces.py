@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass, field
-from functools import cache
 from itertools import islice
 
 from lossproof.case.model import Case
@@ -12,7 +11,7 @@ from lossproof.engine.record import Record
 from lossproof.engine.runner import run_here
 from lossproof.errors import LossproofError
 from lossproof.isolation.cluster import Cluster
-from lossproof.isolation.load import load_adapter, runs_apart
+from lossproof.isolation.load import load_once
 from lossproof.registry.loaded import AdapterInfo, Loaded
 
 # So many pairs of a case and a dtype are sent at a time: a lost worker costs no more.
@@ -36,19 +35,13 @@ class Wanted:
         Raises:
             LossproofError: it is another one than on the machine that asks for it, or cannot run.
         """
-        loaded = _load_once(self.reference, self.mode, self.python, self.isolate, self.timeout)
+        loaded = load_once(self.reference, self.python, self.isolate, self.timeout, self.mode)
         if loaded.info.skipped is not None:
             raise LossproofError(f"{self.info.name} cannot run on a worker: {loaded.info.skipped}")
         here, there = (f"{one.backend} {one.version} ({one.device})" for one in (self.info, loaded.info))
         if here != there:
             raise LossproofError(f"{self.info.name} is {there} on a worker, and {here} here")
         return loaded
-
-
-@cache
-def _load_once(reference: str, mode: str, python: str | None, isolate: bool, timeout: float) -> Loaded:
-    apart = runs_apart(reference, isolate)
-    return load_adapter(reference, mode=mode, isolate=apart, python=python, timeout=timeout)
 
 
 @dataclass(frozen=True)

@@ -116,16 +116,16 @@ def expect(case: Case) -> Expectation:
         elements + sum(count for _, count in choices),
         {name: text for name, text in nonsense.items() if text},
         tuple(choice for choice, _ in choices),
-        tuple(_undecided(case, found)) if case.distribution else (),
+        tuple(_undecided(case, found, tolerances)) if case.distribution else (),
     )
 
 
-def _undecided(case: Case, found: Outputs) -> Iterable[str]:
+def _undecided(case: Case, found: Outputs, tolerances: Mapping[str, Tolerance]) -> Iterable[str]:
     """Of a case whose errors are judged together, the outputs by row of which that shows nothing."""
     rows = case.shape_of(case.function.leading.name)[:1]
     for name, output in found.items():
         for dtype in case.dtypes if output.shape[:1] == rows else ():
-            why = undecided_by_distribution(output.array(), output.tolerance(), dtype)
+            why = undecided_by_distribution(output.array(), tolerances[name], dtype)
             if why is not None:
                 yield f"{name}: {why}: choose other inputs for distribution"
 

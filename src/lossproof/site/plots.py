@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+from lossproof.core.mathematics import unicode
 from lossproof.sweeps.inputs import Patterns
 from lossproof.sweeps.report import Binade, OutputReport, Span
 from lossproof.sweeps.tally import UNITS
@@ -21,7 +22,6 @@ LEAST = 0.01
 ROOM = 30
 # A band is at least as wide.
 THIN = 2.0
-_SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,7 @@ def _power(exponent: int, negative: bool) -> str:
     sign = "−" if negative else ""
     if -1 <= exponent <= 2:
         return f"{sign}{10.0**exponent:g}"
-    return f"{sign}10{str(exponent).translate(_SUPERSCRIPTS)}"
+    return sign + unicode(f"10^{{{exponent}}}")
 
 
 def frame(dtype: str, outputs: Iterable[OutputReport]) -> Frame | None:

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from functools import cache
 from multiprocessing import get_context
 from typing import TypeVar
 
@@ -18,8 +17,7 @@ import msgspec
 from lossproof.adapter import Adapter
 from lossproof.errors import LossproofError
 from lossproof.isolation.cluster import cluster, one_thread
-from lossproof.isolation.load import load_adapter, runs_apart
-from lossproof.registry.loaded import Loaded
+from lossproof.isolation.load import load_once
 from lossproof.sweeps.work import Range, Tallies, measure
 
 # How often a range is tried whose worker dies.
@@ -40,13 +38,6 @@ T = TypeVar("T")
 Execute = Callable[[Iterable[T]], Iterator[tuple[T, Tallies]]]
 """Does tasks, and gives each with its tallies as it is done."""
 Done = Iterator[tuple[Task, Tallies]]
-
-
-@cache
-def load_once(reference: str, python: str | None, isolate: bool | None, timeout: float) -> Loaded:
-    """An adapter, once per process."""
-    apart = runs_apart(reference, isolate)
-    return load_adapter(reference, isolate=apart, python=python, timeout=timeout)
 
 
 def perform(task: Task) -> bytes:

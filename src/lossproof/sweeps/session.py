@@ -11,9 +11,10 @@ import msgspec
 
 from lossproof.core.files import lock, unwritable
 from lossproof.errors import InputError, LossproofError
+from lossproof.isolation.load import load_once
 from lossproof.registry.choice import Choice
 from lossproof.registry.loaded import AdapterInfo
-from lossproof.sweeps.execute import Execute, Task, here, load_once, on_cluster, processes
+from lossproof.sweeps.execute import Execute, Task, here, on_cluster, processes
 from lossproof.sweeps.inputs import Patterns
 from lossproof.sweeps.report import Sweep, sweep_of
 from lossproof.sweeps.subjects import Subject
